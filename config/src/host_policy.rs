@@ -1,0 +1,42 @@
+//! What an isolate host decides: whom to let in, which isolate a request gets,
+//! when to restore another one, whom to drop for it.
+//!
+//! ```text
+//! headers ─▶ admission ─▶ pool ─▶ use an isolate │ wait for one │ restore one │ refuse
+//! ```
+//!
+//! No clock, no lock, no log: the host's shell passes the time in, does what it
+//! is told and tells what came of it.
+
+pub mod admission;
+pub mod pool;
+
+use std::fmt;
+
+/// Why a host did not take a request it could have been asked for: the next
+/// candidate may. Nothing of the request was processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// As many isolates as the host may have, all of them with requests in flight.
+    AtCapacity,
+    /// The host is shutting down.
+    Draining,
+}
+
+impl Refusal {
+    pub const ALL: [Refusal; 2] = [Self::AtCapacity, Self::Draining];
+
+    /// The word in the header that says so, and the label in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AtCapacity => "at_capacity",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

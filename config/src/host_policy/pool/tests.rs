@@ -1,0 +1,280 @@
+//! The pool's decisions, one by one and under random use.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn limits(isolates: u32, requests: u32) -> PoolLimits {
+    PoolLimits {
+        isolates: NonZeroU32::new(isolates).unwrap(),
+        requests_per_isolate: NonZeroU32::new(requests).unwrap(),
+    }
+}
+
+fn worker(number: u8) -> WorkerName {
+    WorkerName::parse(&format!("worker-{number}")).unwrap()
+}
+
+/// A version of a worker.
+fn version(worker: u8, version: u8) -> DeploymentId {
+    DeploymentId::parse(&format!(
+        "{:064x}",
+        u32::from(worker) * 256 + u32::from(version)
+    ))
+    .unwrap()
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn lease(pool: &mut Pool, number: u8, seconds: u64) -> Decision {
+    pool.lease(&worker(number), &version(number, 0), at(seconds))
+}
+
+/// Leases an isolate that has to be restored, and has it restored.
+fn restore(pool: &mut Pool, number: u8, seconds: u64) -> SlotId {
+    let Decision::Restore { slot, .. } = lease(pool, number, seconds) else {
+        panic!("expected a restore")
+    };
+    assert_eq!(pool.restored(slot), AfterRelease::Keep);
+    slot
+}
+
+#[test]
+fn requests_share_an_isolate_up_to_its_limit() {
+    let mut pool = Pool::new(limits(4, 2));
+    let slot = restore(&mut pool, 1, 0);
+    assert_eq!(lease(&mut pool, 1, 1), Decision::Use { slot });
+    let Decision::Restore {
+        slot: second,
+        evict: None,
+    } = lease(&mut pool, 1, 2)
+    else {
+        panic!()
+    };
+    pool.restored(second);
+    pool.release(slot, at(3));
+    pool.release(slot, at(3));
+    assert_eq!(
+        lease(&mut pool, 1, 4),
+        Decision::Use { slot },
+        "the roomiest"
+    );
+    assert_eq!(pool.in_flight(), 2);
+}
+
+#[test]
+fn requests_wait_for_a_restore_while_it_has_room() {
+    let mut pool = Pool::new(limits(4, 2));
+    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else {
+        panic!()
+    };
+    assert_eq!(lease(&mut pool, 1, 0), Decision::Wait { slot });
+    assert!(matches!(lease(&mut pool, 1, 0), Decision::Restore { .. }));
+    assert_eq!(pool.restored(slot), AfterRelease::Keep);
+    assert_eq!(pool.release(slot, at(1)), AfterRelease::Keep);
+    assert_eq!(lease(&mut pool, 1, 1), Decision::Use { slot });
+}
+
+#[test]
+fn the_longest_idle_makes_room() {
+    let mut pool = Pool::new(limits(2, 1));
+    let (one, two) = (restore(&mut pool, 1, 0), restore(&mut pool, 2, 0));
+    assert_eq!(
+        lease(&mut pool, 3, 1),
+        Decision::Refuse(Refusal::AtCapacity)
+    );
+    pool.release(two, at(2));
+    pool.release(one, at(3));
+    let Decision::Restore { slot: three, evict } = lease(&mut pool, 3, 4) else {
+        panic!()
+    };
+    assert_eq!(evict, Some(two));
+    assert_eq!(pool.isolates(), 2);
+    // A slot that is being restored is nobody's victim, even when its request gave up.
+    pool.release(three, at(5));
+    let Decision::Restore { evict, .. } = lease(&mut pool, 4, 6) else {
+        panic!()
+    };
+    assert_eq!(evict, Some(one));
+    assert_eq!(
+        lease(&mut pool, 5, 7),
+        Decision::Refuse(Refusal::AtCapacity)
+    );
+}
+
+#[test]
+fn evicting_a_worker_leaves_others_alone_and_lets_requests_end() {
+    let mut pool = Pool::new(limits(9, 1));
+    let (idle, busy, other) = (
+        restore(&mut pool, 1, 0),
+        restore(&mut pool, 1, 0),
+        restore(&mut pool, 2, 0),
+    );
+    pool.release(idle, at(1));
+    pool.release(other, at(1));
+    assert_eq!(
+        pool.evict(&worker(1)),
+        Retired {
+            close: vec![idle],
+            later: 1
+        }
+    );
+    assert_eq!(pool.evict(&worker(1)), Retired::default());
+    assert!(
+        matches!(lease(&mut pool, 1, 2), Decision::Restore { .. }),
+        "a retiring isolate takes nobody"
+    );
+    assert_eq!(pool.release(busy, at(3)), AfterRelease::Close);
+    assert_eq!(lease(&mut pool, 2, 4), Decision::Use { slot: other });
+}
+
+#[test]
+fn a_restore_that_is_no_longer_wanted_serves_who_waits_for_it() {
+    let mut pool = Pool::new(limits(9, 2));
+    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else {
+        panic!()
+    };
+    assert_eq!(
+        pool.evict(&worker(1)),
+        Retired {
+            close: vec![],
+            later: 1
+        }
+    );
+    assert!(matches!(lease(&mut pool, 1, 0), Decision::Restore { .. }));
+    assert_eq!(pool.restored(slot), AfterRelease::Keep);
+    assert_eq!(pool.release(slot, at(1)), AfterRelease::Close);
+}
+
+#[test]
+fn a_new_version_replaces_the_old_one() {
+    let mut pool = Pool::new(limits(9, 1));
+    let old = restore(&mut pool, 1, 0);
+    pool.release(old, at(0));
+    assert_eq!(pool.replace(&worker(1), &version(1, 0)), Retired::default());
+    assert_eq!(
+        pool.replace(&worker(1), &version(1, 1)),
+        Retired {
+            close: vec![old],
+            later: 0
+        }
+    );
+}
+
+#[test]
+fn what_failed_or_died_is_forgotten_with_its_requests() {
+    let mut pool = Pool::new(limits(1, 2));
+    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else {
+        panic!()
+    };
+    lease(&mut pool, 1, 0);
+    assert!(pool.remove(slot));
+    assert!(!pool.remove(slot));
+    assert_eq!(pool.release(slot, at(1)), AfterRelease::Keep);
+    assert_eq!(pool.restored(slot), AfterRelease::Close);
+    assert_eq!((pool.isolates(), pool.in_flight()), (0, 0));
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Lease { worker: u8, version: u8 },
+    Restored(usize),
+    Release(usize),
+    Remove(usize),
+    Evict(u8),
+    Replace { worker: u8, version: u8 },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0..4_u8, 0..2_u8).prop_map(|(worker, version)| Op::Lease { worker, version }),
+        6 => (0..9_usize).prop_map(Op::Restored),
+        6 => (0..9_usize).prop_map(Op::Release),
+        1 => (0..9_usize).prop_map(Op::Remove),
+        1 => (0..4_u8).prop_map(Op::Evict),
+        1 => (0..4_u8, 0..2_u8).prop_map(|(worker, version)| Op::Replace { worker, version }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_limits_hold_and_nobody_is_turned_away_for_nothing(
+        isolates in 1..5_u32,
+        requests in 1..4_u32,
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
+        let mut pool = Pool::new(limits(isolates, requests));
+        // Every lease that was given and not yet given back, with its slot.
+        let mut held: Vec<SlotId> = Vec::new();
+        for (second, op) in ops.into_iter().enumerate() {
+            let now = at(second as u64);
+            match op {
+                Op::Lease { worker: number, version: which } => {
+                    let wanted = version(number, which);
+                    let had_room = |slot: &Slot| slot.deployment == wanted
+                        && slot.phase != Phase::Retiring
+                        && slot.in_flight < requests;
+                    let could = pool.slots.values().any(had_room)
+                        || pool.slots.len() < isolates as usize
+                        || pool.slots.values().any(|slot| slot.in_flight == 0 && slot.phase == Phase::Ready);
+                    match pool.lease(&worker(number), &wanted, now) {
+                        Decision::Refuse(_) => prop_assert!(!could),
+                        Decision::Use { slot } => {
+                            prop_assert_eq!(pool.slots[&slot].phase, Phase::Ready);
+                            held.push(slot);
+                        }
+                        Decision::Wait { slot } => {
+                            prop_assert_eq!(pool.slots[&slot].phase, Phase::Restoring);
+                            held.push(slot);
+                        }
+                        Decision::Restore { slot, evict } => {
+                            if let Some(evicted) = evict {
+                                prop_assert!(!held.contains(&evicted));
+                                prop_assert!(!pool.slots.contains_key(&evicted));
+                            }
+                            held.push(slot);
+                        }
+                    }
+                    if let Some(slot) = held.last().and_then(|slot| pool.slots.get(slot)) {
+                        prop_assert!(slot.in_flight <= requests);
+                    }
+                }
+                Op::Restored(which) => {
+                    let Some(slot) = pool.slots.keys().nth(which).copied() else { continue };
+                    pool.restored(slot);
+                }
+                Op::Release(which) if which < held.len() => {
+                    let slot = held.swap_remove(which);
+                    pool.release(slot, now);
+                }
+                Op::Release(_) => {}
+                Op::Remove(which) => {
+                    let Some(slot) = pool.slots.keys().nth(which).copied() else { continue };
+                    pool.remove(slot);
+                }
+                Op::Evict(number) => {
+                    for closed in pool.evict(&worker(number)).close {
+                        prop_assert!(!held.contains(&closed));
+                    }
+                }
+                Op::Replace { worker: number, version: which } => {
+                    pool.replace(&worker(number), &version(number, which));
+                }
+            }
+            prop_assert!(pool.slots.len() <= isolates as usize);
+            let alive = held.iter().filter(|slot| pool.slots.contains_key(slot)).count();
+            prop_assert_eq!(pool.in_flight() as usize, alive);
+        }
+        let slots: Vec<SlotId> = pool.slots.keys().copied().collect();
+        for slot in slots {
+            pool.restored(slot);
+        }
+        for slot in held {
+            pool.release(slot, at(1000));
+        }
+        pool.drain();
+        prop_assert_eq!(pool.isolates(), 0);
+    }
+}

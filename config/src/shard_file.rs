@@ -1,0 +1,59 @@
+//! The shard file: the operator's TOML with listeners, routes, hosts, placement
+//! and limits.
+//!
+//! ```text
+//! text ──toml──▶ tree with spans ──reader (against shape)──▶ resolve ──▶ Settings
+//!                                        │                      │
+//!                                        └──────▶ Problems ◀────┘
+//! ```
+//!
+//! `shape` lists every key once, with what it expects, its default and its
+//! documentation. The reader holds the tree against it, so an unknown key is
+//! refused wherever it stands. Deriving the shape with serde would stop at the
+//! first such key; an operator wants to hear of all of them in one run.
+
+mod problem;
+mod reader;
+mod resolve;
+mod settings;
+mod shape;
+
+use std::path::Path;
+
+pub use problem::{Problem, Problems};
+pub use settings::{Embedded, ExternalHost, Fleet, Listen, PlacementPolicy, Settings, Timeouts};
+
+/// What the shard file may refer to outside itself. The program supplies the
+/// machine's; tests supply their own.
+pub trait Surroundings {
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// A file's text, or why it cannot be read.
+    fn read(&self, path: &Path) -> Result<String, String>;
+    fn is_folder(&self, path: &Path) -> bool;
+}
+
+/// Reads a shard file. `path` names it in problems, and what the file says about
+/// other files is relative to its folder.
+pub fn parse(path: &Path, text: &str, surroundings: &dyn Surroundings) -> Result<Settings, Problems> {
+    let (root, errors) = toml::de::DeTable::parse_recoverable(text);
+    let mut problems = Problems::new(path);
+    for error in errors {
+        let start = error.span().map(|span| span.start);
+        problems.push(Problem::syntax(text, start, error.message()));
+    }
+    // What the parser made up to go on after a syntax error would only give
+    // problems that are not there.
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let base = path.parent().unwrap_or(Path::new(""));
+    let settings = resolve::resolve(text, root.get_ref(), base, surroundings, &mut problems);
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(problems.sorted()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! Shard files as operators write them, right and wrong.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::shape::{HOSTS, SECTIONS};
+use super::*;
+use crate::units::{HostId, Weight};
+
+/// A machine with these variables, files and folders, and nothing else.
+#[derive(Default)]
+struct Machine {
+    variables: HashMap<&'static str, &'static str>,
+    files: HashMap<PathBuf, &'static str>,
+    folders: Vec<PathBuf>,
+}
+
+impl Surroundings for Machine {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(ToString::to_string)
+    }
+
+    fn read(&self, path: &Path) -> Result<String, String> {
+        self.files
+            .get(path)
+            .map(ToString::to_string)
+            .ok_or("no such file".to_owned())
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.folders.iter().any(|folder| folder == path)
+    }
+}
+
+fn machine() -> Machine {
+    Machine {
+        variables: HashMap::from([("FLEET_KEY", "0123456789abcdef"), ("SHORT", "short")]),
+        files: HashMap::from([("conf/fleet.key".into(), "fedcba9876543210\n")]),
+        folders: vec!["conf/../examples/hello".into()],
+    }
+}
+
+fn read(text: &str) -> Result<Settings, Problems> {
+    parse(Path::new("conf/shard.toml"), text, &machine())
+}
+
+/// The problems as printed, without the last line that counts them.
+fn problems(text: &str) -> Vec<String> {
+    let problems = read(text).expect_err("this file has problems");
+    let printed = problems.to_string();
+    let (list, count) = printed.rsplit_once('\n').expect("a list and a count");
+    assert!(
+        count.starts_with(&problems.list.len().to_string()),
+        "{count}"
+    );
+    list.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_small_file_has_all_defaults() {
+    let settings = read("[embedded]\n").unwrap();
+    assert_eq!(settings.listen.data.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.listen.admin.to_string(), "127.0.0.1:9090");
+    assert_eq!(settings.timeouts.drain, Duration::from_secs(5));
+    assert_eq!(settings.key, None);
+    let ids: Vec<String> = settings
+        .members()
+        .iter()
+        .map(|member| member.id.to_string())
+        .collect();
+    assert_eq!(ids, ["host-a", "host-b"]);
+    assert_eq!(
+        settings.routes.find(Some("x.localhost")).unwrap().as_str(),
+        "x"
+    );
+}
+
+#[test]
+fn documented_defaults_are_the_real_ones() {
+    let mut text = String::new();
+    for section in SECTIONS.iter().filter(|section| !section.repeated) {
+        text.push_str(&format!("{}\n", section.header()));
+        for key in section.keys {
+            if let Some(default) = key.default {
+                text.push_str(&format!("{} = {default}\n", key.name));
+            }
+        }
+    }
+    assert_eq!(read(&text).unwrap(), read("[embedded]\n").unwrap());
+    assert_eq!(HOSTS.key("weight").unwrap().default, Some("1"));
+}
+
+#[test]
+fn a_fleet_of_its_own_is_read_whole() {
+    let settings = read(
+        r#"
+        [listen]
+        data = "0.0.0.0:80"
+        [[routes]]
+        host = "shop.example.com"
+        worker = "checkout"
+        [[routes]]
+        host = "{worker}.example.com"
+        [[hosts]]
+        id = "h1"
+        address = "10.0.0.1:7070"
+        [[hosts]]
+        id = "h2"
+        address = "10.0.0.2:7070"
+        weight = 3
+        [fleet]
+        key_file = "fleet.key"
+        [placement]
+        seed = 0xff
+        "#,
+    )
+    .unwrap();
+    assert_eq!(settings.key.unwrap().reveal(), "fedcba9876543210");
+    assert_eq!(
+        settings.placement,
+        PlacementPolicy::Ring {
+            vnodes: 512,
+            seed: 255
+        }
+    );
+    let Fleet::External(hosts) = &settings.fleet else {
+        panic!("external hosts")
+    };
+    assert_eq!(hosts[1].member.id, HostId::parse("h2").unwrap());
+    assert_eq!(hosts[1].member.weight, Weight::new(3).unwrap());
+    assert_eq!(
+        settings
+            .routes
+            .find(Some("shop.example.com"))
+            .unwrap()
+            .as_str(),
+        "checkout"
+    );
+}
+
+#[test]
+fn every_problem_is_told_in_one_run() {
+    let found = problems(
+        r#"[listen]
+data = "8080"
+admin = "0.0.0.0:9090"
+[helth]
+[health]
+intervall = "1s"
+timeout = "soon"
+down_after = 0
+[embedded]
+hosts = 27
+workers = ["../examples/hello", "../examples/nope", 3]
+[placement]
+policy = "random"
+vnodes = "many"
+"#,
+    );
+    let expected = [
+        "conf/shard.toml:2: `listen.data`: found \"8080\", expected an address as in `127.0.0.1:8080`",
+        "conf/shard.toml:3: `listen.admin`: found \"0.0.0.0:9090\", expected an address of this machine's loopback as in `127.0.0.1:9090`",
+        "  hint: the admin API asks for no password, so it stays on this machine",
+        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[routes]], [[hosts]], [embedded], [placement], [health], [fleet], [timeouts]",
+        "  hint: did you mean `health`?",
+        "conf/shard.toml:6: `health.intervall`: found an unknown key, expected one of `interval`, `timeout`, `down_after`, `up_after`, `errors`, `settle`",
+        "  hint: did you mean `interval`?",
+        "conf/shard.toml:7: `health.timeout`: found \"soon\", expected a duration as in `500ms`, `1.5s`, `10m`",
+        "conf/shard.toml:8: `health.down_after`: found 0, expected a whole number from 1 to 100",
+        "conf/shard.toml:10: `embedded.hosts`: found 27, expected how many isolate hosts to start, from 1 to 26, or a list of their IDs",
+        "conf/shard.toml:11: `embedded.workers[1]`: found \"../examples/nope\", expected a list of folders, relative to this file",
+        "  hint: there is no folder conf/../examples/nope",
+        "conf/shard.toml:11: `embedded.workers[2]`: found 3, expected a list of folders, relative to this file",
+        "conf/shard.toml:13: `placement.policy`: found \"random\", expected `ring`",
+        "conf/shard.toml:14: `placement.vnodes`: found \"many\", expected a whole number from 1 to 4096",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn hosts_must_be_complete_and_different() {
+    let found = problems(
+        r#"[[hosts]]
+id = "a"
+address = "10.0.0.1:1"
+[[hosts]]
+id = "a"
+address = "10.0.0.1:1"
+weight = 0
+[[hosts]]
+id = "B"
+[fleet]
+key_env = "FLEET_KEY"
+"#,
+    );
+    let expected = [
+        "conf/shard.toml:5: `hosts[1].id`: found `a` a second time, expected each host to have its own",
+        "  hint: the first one is on line 2",
+        "conf/shard.toml:6: `hosts[1].address`: found `10.0.0.1:1` a second time, expected each host to have its own",
+        "  hint: the first one is on line 3",
+        "conf/shard.toml:7: `hosts[1].weight`: found 0, expected a whole number from 1 to 100",
+        "conf/shard.toml:8: `hosts[2].address`: found no such key, expected an address as in `10.0.0.7:7070`",
+        "conf/shard.toml:9: `hosts[2].id`: found \"B\", expected 1 to 63 characters `a-z`, `0-9`, `-`, `_`, the first a letter or digit",
+        "  hint: found `B` in the name `B`, expected only `a-z`, `0-9`, `-` and `_`, starting with a letter or digit",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn hosts_come_from_one_place() {
+    assert!(problems("")[0].contains("found neither `[[hosts]]` nor `[embedded]`"));
+    let both = "[embedded]\n[[hosts]]\nid = \"a\"\naddress = \"10.0.0.1:1\"\n[fleet]\nkey_env = \"FLEET_KEY\"\n";
+    assert!(problems(both)[0].contains("found both `[[hosts]]` and `[embedded]`"));
+    assert_eq!(
+        problems("embedded = 3\n"),
+        ["conf/shard.toml:1: `embedded`: found 3, expected a table `[embedded]`"]
+    );
+}
+
+#[test]
+fn keys_are_checked_and_never_shown() {
+    let with = |fleet: &str| format!("[[hosts]]\nid = \"a\"\naddress = \"10.0.0.1:1\"\n{fleet}");
+    assert!(problems(&with(""))[0].contains("`fleet`: found no fleet key"));
+    assert!(
+        problems(&with("[fleet]\nkey_env = \"MISSING\"\n"))[1].contains("`MISSING` is not set")
+    );
+    let short = problems(&with("[fleet]\nkey_env = \"SHORT\"\n"));
+    assert_eq!(
+        short[1],
+        "  hint: found a fleet key of 5 characters, expected 16 to 256"
+    );
+    assert!(
+        problems(&with("[fleet]\nkey_file = \"none.key\"\n"))[1]
+            .contains("conf/none.key: no such file")
+    );
+    let both = with("[fleet]\nkey_env = \"FLEET_KEY\"\nkey_file = \"fleet.key\"\n");
+    assert!(problems(&both)[0].contains("both `key_file` and `key_env`"));
+}
+
+#[test]
+fn routes_say_which_worker_is_meant() {
+    let with = |route: &str| format!("[embedded]\n[[routes]]\n{route}\n");
+    let needless = problems(&with("host = \"{worker}.test\"\nworker = \"x\""));
+    assert!(needless[0].contains("found a worker and a host name with `{worker}`"));
+    assert!(problems(&with("host = \"a.test\""))[0].contains("and no worker"));
+    assert!(problems(&with("host = \"{name}.test\""))[1].contains("found `{`"));
+    assert!(problems(&with("worker = \"x\""))[0].contains("`routes[0].host`: found no such key"));
+}
+
+#[test]
+fn all_syntax_errors_are_told_with_their_lines() {
+    let found = problems("[listen\ndata = \"127.0.0.1:1\"\nadmin = = 3\n");
+    assert!(
+        found[0].starts_with("conf/shard.toml:1: found something that is not TOML ("),
+        "{found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("conf/shard.toml:3: ")),
+        "{found:?}"
+    );
+}

@@ -1,0 +1,34 @@
+//! What the tests share.
+
+pub(crate) mod script;
+pub(crate) mod unfold;
+
+use std::path::PathBuf;
+
+use wasmtime::{Config, Engine};
+
+/// An engine that executes the standard instructions and refuses the legacy
+/// ones: a module it accepts has been translated completely.
+pub(crate) fn engine() -> Engine {
+    let mut config = Config::new();
+    config
+        .wasm_exceptions(true)
+        .wasm_gc(true)
+        .wasm_function_references(true)
+        .wasm_reference_types(true)
+        .wasm_tail_call(true);
+    Engine::new(&config).expect("the configuration is supported on every platform we test on")
+}
+
+/// The crate's own scripts, written for these tests.
+pub(crate) fn own_scripts() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
+}
+
+/// The specification's test files for the legacy instructions. They are kept
+/// outside the repository, so a bare clone has none.
+pub(crate) fn specification_scripts() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data/wasm-legacy-exceptions");
+    folder.is_dir().then_some(folder)
+}

@@ -1,0 +1,24 @@
+"""One pump: the host's events in, callbacks until nothing is ready, the deadline out."""
+
+from . import dispatch, event_loop, host, logs
+
+__all__ = ["pump"]
+
+
+def pump() -> None:
+    loop = event_loop.main_loop
+    deadline = None
+    try:
+        loop.enter()
+        try:
+            dispatch.deliver(host.poll())
+            deadline = loop.turn()
+        finally:
+            loop.leave()
+    except BaseException as error:
+        logs.emit_exception(error, "internal error: the event loop of the isolate failed")
+        deadline = loop.time() if loop.has_ready() else loop.next_deadline()
+    try:
+        host.park(deadline)
+    except BaseException as error:
+        logs.emit_exception(error, "internal error: the isolate could not be parked")

@@ -1,0 +1,86 @@
+//! A deployment that is local, verified and compiled: restoring it takes about a millisecond.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::actor::Actor;
+use super::engine::Engine;
+use super::exchange::{Event, Exchange};
+use super::handle::Isolate;
+use super::marshal::Value;
+use super::{DeploymentId, StoredDeployment, WorkerName};
+use crate::emscripten::files::LayerError;
+use crate::linker::library::LibraryError;
+use crate::pyodide::code_cache::CompileError;
+use crate::snapshot::format::SnapshotError;
+use crate::snapshot::restore::{Plan, PlanError};
+
+/// Why a deployment could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    #[error("the snapshot is refused")]
+    Snapshot(#[from] SnapshotError),
+    #[error("the snapshot is refused")]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    #[error("the deployment's files cannot be used")]
+    Files(#[from] LayerError),
+    #[error("the host is shutting down")]
+    Stopping,
+}
+
+/// Why an isolate could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error("cannot restore an isolate: {0}")]
+    Wasm(String),
+    #[error("the host is shutting down")]
+    Stopping,
+}
+
+/// One deployment, ready.
+pub struct Prepared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) deployment: StoredDeployment,
+    pub(super) plan: Plan,
+    /// What the first POLL after restore tells Python.
+    pub(super) resume: Value,
+    pub(super) config: Value,
+}
+
+impl Prepared {
+    pub fn worker(&self) -> &WorkerName {
+        &self.deployment.worker
+    }
+
+    pub fn deployment(&self) -> &DeploymentId {
+        &self.deployment.id
+    }
+
+    /// Restores one isolate, on the guest threads.
+    pub async fn restore(self: &Arc<Self>) -> Result<Isolate, RestoreError> {
+        let prepared = self.clone();
+        let restored = self.engine.guests().spawn(async move { prepared.restore_here().await });
+        restored.await.map_err(|_| RestoreError::Stopping)?
+    }
+
+    async fn restore_here(&self) -> Result<Isolate, RestoreError> {
+        let began = Instant::now();
+        let (mailbox, messages) = mpsc::unbounded_channel();
+        let mut exchange = Exchange::new(&self.config);
+        exchange.mailbox = Some(mailbox.clone());
+        exchange.inbox.push_back(Event::Resume(self.resume.clone()));
+        let wasm = |error: wasmtime::Error| RestoreError::Wasm(format!("{error:#}"));
+        let store = self.plan.restore(exchange, self.engine.limits()).await.map_err(wasm)?;
+        let meter = store.data().cpu.clone();
+        let actor = Actor::new(store, self.plan.manifest().pump, messages).map_err(wasm)?;
+        let restore_time: Duration = began.elapsed();
+        tokio::spawn(actor.run());
+        Ok(Isolate::new(mailbox, meter, restore_time))
+    }
+}

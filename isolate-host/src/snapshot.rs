@@ -1,0 +1,12 @@
+//! A deployment's memory after its top level has run, and all that is outside memory.
+//!
+//! ```text
+//! capture: Store ──▶ Manifest + files + memory ──▶ one file          (`capture`, `format`)
+//! restore: file ──▶ judged (`format`) ──▶ compared (`manifest`) ──▶ mapped (`image`, `restore`)
+//! ```
+
+pub mod capture;
+pub mod format;
+pub mod image;
+pub mod manifest;
+pub mod restore;

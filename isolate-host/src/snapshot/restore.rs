@@ -1,0 +1,268 @@
+//! From a judged snapshot to a plan, and from the plan to isolates, as often as wanted.
+//!
+//! The plan is made once per deployment and host: names become indices. Carrying it
+//! out looks nothing up by name, runs no guest code and touches no page of memory.
+
+use std::sync::Arc;
+
+use wasmtime::{Extern, Module, ModuleExport, Ref, Store, Val};
+
+use super::format::Snapshot;
+use super::manifest::{Manifest, Mismatch};
+use crate::emscripten::clock::Clock;
+use crate::emscripten::entropy::Entropy;
+use crate::emscripten::files::{self, FileSystem, Layer, OverlayEntry};
+use crate::emscripten::output::Output;
+use crate::isolate::exchange::Exchange;
+use crate::isolate::guest::{Guest, GuestSetup, Libraries, Phase};
+use crate::isolate::limits::{CpuMeter, Limits};
+use crate::isolate::program::Program;
+use crate::linker::bind::{self, Source, Symbol, export_of};
+use crate::linker::dlopen::add_got_entry;
+use crate::linker::library::Library;
+use crate::linker::state::Loaded;
+
+/// Why no plan can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    #[error(transparent)]
+    Unbound(#[from] bind::Unbound),
+    #[error("the snapshot's files cannot be read")]
+    Files(#[from] files::CodecError),
+    #[error("the snapshot names {symbol:?} in the function table, which this host does not have")]
+    Symbol { symbol: Symbol },
+}
+
+/// Everything restoring one deployment needs.
+pub struct Plan {
+    program: Arc<Program>,
+    manifest: Manifest,
+    /// The module whose memory is the image.
+    memory: Module,
+    layers: Vec<Layer>,
+    overlay: Vec<OverlayEntry>,
+    all_libraries: Libraries,
+    libraries: Vec<PlannedLibrary>,
+    appended: Vec<(u32, Planned)>,
+    globals: Vec<(ModuleExport, i32)>,
+}
+
+struct PlannedLibrary {
+    library: Arc<Library>,
+    sources: Vec<Source>,
+    memory_base: u32,
+    table_base: u32,
+    globals: Vec<(ModuleExport, i32)>,
+}
+
+/// Where a function of the table comes from, by index.
+enum Planned {
+    Main(ModuleExport),
+    Library(usize, ModuleExport),
+    Named(Symbol),
+}
+
+/// Identifies what is expected of a snapshot.
+pub struct Expected<'a> {
+    pub worker: &'a warmshard_config::units::WorkerName,
+    pub deployment: &'a warmshard_config::units::DeploymentId,
+}
+
+/// Whether a snapshot is of this deployment and fits this host.
+pub fn compare(manifest: &Manifest, image_bytes: u64, expected: &Expected<'_>, program: &Program) -> Result<(), Mismatch> {
+    if manifest.deployment != *expected.deployment {
+        let (found, expected) = (manifest.deployment.clone(), expected.deployment.clone());
+        return Err(Mismatch::Deployment { found, expected });
+    }
+    if manifest.worker != *expected.worker {
+        return Err(Mismatch::Worker { found: manifest.worker.clone(), expected: expected.worker.clone() });
+    }
+    let runtime = crate::pyodide::fingerprint();
+    if manifest.runtime != runtime {
+        return Err(Mismatch::Runtime { found: manifest.runtime.clone(), expected: runtime });
+    }
+    let bytes = u64::from(manifest.memory_pages) * 65536;
+    if image_bytes != bytes {
+        return Err(Mismatch::Memory { found: image_bytes, expected: bytes });
+    }
+    for (name, _) in program.state_globals() {
+        if !manifest.globals.contains_key(name) {
+            return Err(Mismatch::GlobalMissing { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Turns a snapshot that fits into a plan. `memory` is the image as a compiled module.
+    pub fn new(
+        program: Arc<Program>,
+        snapshot: Snapshot,
+        memory: Module,
+        layers: Vec<Layer>,
+        all_libraries: Libraries,
+    ) -> Result<Self, PlanError> {
+        let manifest = snapshot.manifest;
+        let overlay = files::decode_overlay(snapshot.files)?;
+        let loaded = find_libraries(&manifest, &all_libraries, &program)?;
+        let mut libraries = Vec::with_capacity(loaded.len());
+        for (index, saved) in manifest.libraries.iter().enumerate() {
+            let library = loaded[index].clone();
+            let sources = bind::bind(&program, &library, &loaded[..index], |name| {
+                // Every name was bound when the library was first loaded.
+                manifest.offset_table.iter().position(|(other, _)| other == name).unwrap_or(0)
+            })?;
+            let globals = plan_globals(&library.module, saved.globals.iter())?;
+            let (memory_base, table_base) = (saved.memory_base, saved.table_base);
+            libraries.push(PlannedLibrary { library, sources, memory_base, table_base, globals });
+        }
+        let appended = manifest
+            .appended
+            .iter()
+            .map(|(index, symbol)| Ok((*index, plan_symbol(&program, &loaded, symbol)?)))
+            .collect::<Result<_, PlanError>>()?;
+        let globals = plan_globals(program.main(), manifest.globals.iter())?;
+        Ok(Self { program, manifest, memory, layers, overlay, all_libraries, libraries, appended, globals })
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// A new isolate's store, as it was when the snapshot was taken.
+    pub async fn restore(&self, exchange: Exchange, limits: Limits) -> wasmtime::Result<Store<Guest>> {
+        let guest = Guest::new(self.program.clone(), self.guest_setup(exchange, limits)?);
+        let mut store = self.program.instantiate(&self.memory, guest).await?;
+        self.restore_table_and_libraries(&mut store).await?;
+        let main = store.data().parts().main;
+        for (export, value) in &self.globals {
+            set_global(&mut store, main, export, *value)?;
+        }
+        Ok(store)
+    }
+
+    fn guest_setup(&self, exchange: Exchange, limits: Limits) -> wasmtime::Result<GuestSetup> {
+        let mut files = FileSystem::new(self.layers.clone(), limits.file_bytes);
+        if !self.overlay.is_empty() {
+            files.restore_overlay(self.overlay.clone())?;
+        }
+        files.chdir(&self.manifest.working_directory).map_err(|errno| {
+            wasmtime::format_err!("cannot enter `{}`: {errno}", self.manifest.working_directory)
+        })?;
+        files.restore_descriptors(&self.manifest.descriptors)?;
+        Ok(GuestSetup {
+            libraries: self.all_libraries.clone(),
+            phase: Phase::Serving,
+            files,
+            environment: self.manifest.environment.clone(),
+            clock: Clock::running(self.manifest.monotonic_floor),
+            entropy: Entropy::Serving,
+            output: Output::new(self.manifest.worker.clone()),
+            exchange,
+            limits,
+            cpu: Arc::new(CpuMeter::default()),
+        })
+    }
+
+    async fn restore_table_and_libraries(&self, store: &mut Store<Guest>) -> wasmtime::Result<()> {
+        let parts = store.data().parts();
+        let missing = u64::from(self.manifest.table_size).saturating_sub(parts.table.size(&*store));
+        parts.table.grow(&mut *store, missing, Ref::Func(None))?;
+        for (name, value) in &self.manifest.offset_table {
+            add_got_entry(&mut *store, name.clone(), *value as u32, true)?;
+        }
+        for planned in &self.libraries {
+            let (library, memory_base, table_base) = (&planned.library, planned.memory_base, planned.table_base);
+            let instance =
+                bind::instantiate(&mut *store, &self.program, library, &planned.sources, memory_base, table_base).await?;
+            for (export, value) in &planned.globals {
+                set_global(store, instance, export, *value)?;
+            }
+            let loaded = Loaded { library: library.clone(), instance, memory_base, table_base };
+            store.data_mut().links.libraries.push(loaded);
+        }
+        for (index, planned) in &self.appended {
+            let function = match planned {
+                Planned::Main(export) => export_of(parts.main, &mut *store, export)?,
+                Planned::Library(library, export) => {
+                    let instance = store.data().links.libraries[*library].instance;
+                    export_of(instance, &mut *store, export)?
+                }
+                Planned::Named(symbol) => bind::resolve(store, &self.program, symbol)?,
+            };
+            let Extern::Func(function) = function else {
+                return Err(wasmtime::format_err!("table entry {index} is no function"));
+            };
+            parts.table.set(&mut *store, u64::from(*index), Ref::Func(Some(function)))?;
+        }
+        let links = &mut store.data_mut().links;
+        links.appended.clone_from(&self.manifest.appended);
+        links.handles.extend(self.manifest.handles.iter().map(|(&handle, &library)| (handle, library)));
+        Ok(())
+    }
+}
+
+/// The libraries of a snapshot, checked against what the deployment brings.
+fn find_libraries(
+    manifest: &Manifest,
+    all: &Libraries,
+    program: &Program,
+) -> Result<Vec<Arc<Library>>, Mismatch> {
+    let mut table = program.initial_table_size();
+    let mut found = Vec::with_capacity(manifest.libraries.len());
+    for saved in &manifest.libraries {
+        let path = saved.path.clone();
+        let library = all.get(&path).ok_or_else(|| Mismatch::LibraryMissing { path: path.clone() })?;
+        if library.content != saved.content {
+            let (found, expected) = (library.content.clone(), saved.content.clone());
+            return Err(Mismatch::LibraryContent { path, found, expected });
+        }
+        // Between libraries the table grows by the entries appended one by one.
+        table += manifest.appended.iter().filter(|(index, _)| (table..saved.table_base).contains(index)).count() as u32;
+        if saved.table_base != table {
+            return Err(Mismatch::TableBase { path, found: saved.table_base, expected: table });
+        }
+        table += library.dylink.table_size;
+        found.push(library.clone());
+    }
+    Ok(found)
+}
+
+fn plan_globals<'a>(
+    module: &Module,
+    saved: impl Iterator<Item = (&'a String, &'a i32)>,
+) -> Result<Vec<(ModuleExport, i32)>, Mismatch> {
+    saved
+        .map(|(name, value)| {
+            let export = module.get_export_index(name).ok_or_else(|| Mismatch::GlobalUnknown { name: name.clone() })?;
+            Ok((export, *value))
+        })
+        .collect()
+}
+
+fn plan_symbol(program: &Program, loaded: &[Arc<Library>], symbol: &Symbol) -> Result<Planned, PlanError> {
+    let unknown = || PlanError::Symbol { symbol: symbol.clone() };
+    match symbol {
+        Symbol::Main { name } => program.main().get_export_index(name).map(Planned::Main).ok_or_else(unknown),
+        Symbol::Library { library, name } => loaded
+            .get(*library)
+            .and_then(|found| found.module.get_export_index(name))
+            .map(|export| Planned::Library(*library, export))
+            .ok_or_else(unknown),
+        Symbol::Glue { .. } | Symbol::Host { .. } => Ok(Planned::Named(symbol.clone())),
+    }
+}
+
+fn set_global(
+    store: &mut Store<Guest>,
+    instance: wasmtime::Instance,
+    export: &ModuleExport,
+    value: i32,
+) -> wasmtime::Result<()> {
+    match export_of(instance, &mut *store, export)? {
+        Extern::Global(global) => global.set(&mut *store, Val::I32(value)),
+        _ => Err(wasmtime::format_err!("a saved global is none in this module")),
+    }
+}

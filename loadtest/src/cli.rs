@@ -1,0 +1,249 @@
+//! The command line: what can be asked for, each default with its reason.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand};
+use http::{Method, Uri};
+use warmshard_config::units::{WorkerName, parse_duration};
+
+use crate::schedule::{Arrivals, Rate};
+use crate::target::{BaseUrl, HostPattern, parse_path};
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  200 requests a second for 10 seconds, spread over two workers of a local router:
+    loadtest run --target http://127.0.0.1:8080 --workers fastapi,hello --rate 200 --duration 10s
+
+  Poisson arrivals, report also as JSON (fields: loadtest/REPORTS.md):
+    loadtest run --target http://127.0.0.1:8080 --workers hello --rate 500 --duration 1m \\
+      --arrivals poisson --seed 7 --json report.json
+
+The load is open loop: the schedule is fixed before the first request, and latency is counted from
+the moment a request was meant to start, so a server that stalls cannot hide it. Ctrl-C prints the
+report so far. The exit code is 1 when every request failed.";
+
+const COLD_START_EXAMPLES: &str = "\
+Examples:
+  Forced cold starts through a router and two hosts, which are started for it:
+    loadtest cold-start --worker examples/fastapi --runs 300
+
+  The same, each run followed by a native server started from nothing:
+    loadtest cold-start --worker examples/fastapi --runs 300 \\
+      --versus '.venv/bin/uvicorn native_app:app --port {port}' --json cold-start.json
+
+  Against a fleet that already runs and has the worker:
+    loadtest cold-start --worker examples/fastapi --runs 100 \\
+      --target http://127.0.0.1:8080 --admin http://127.0.0.1:9090
+
+Every run first drops all isolates of the worker, then times one request over a new connection, from
+before connect() to the last byte of the answer. An answer that does not say `cold` makes the whole
+measurement invalid. The native server is timed from before its process is created to the last byte of
+its first successful answer. Figures are only meaningful for release builds.";
+
+/// Load tests for warmshard that measure the cold-start rate
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send an open-loop load and report latency, cold-start rate and errors
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Measure forced cold starts, side by side with a native server process
+    #[command(after_help = COLD_START_EXAMPLES)]
+    ColdStart(Box<ColdStartArgs>),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where the router listens, as `http://HOST:PORT`
+    #[arg(long, value_name = "URL")]
+    pub target: BaseUrl,
+
+    /// Workers to send requests to, each with the same share
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', required = true, value_parser = WorkerName::parse)]
+    pub workers: Vec<WorkerName>,
+
+    /// Requests per second, over all workers
+    #[arg(long, value_name = "N")]
+    pub rate: Rate,
+
+    /// How long to send, such as `10s` or `5m`
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Duration,
+
+    /// How requests follow one another
+    #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
+    pub arrivals: Arrivals,
+
+    /// Decides the arrivals and which worker each one is for
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Path and query to ask for [default: that of --target]
+    #[arg(long, value_parser = parse_path)]
+    pub path: Option<Uri>,
+
+    /// Request method
+    #[arg(long, default_value = "GET")]
+    pub method: Method,
+
+    /// Body to send with every request
+    #[arg(long, value_name = "TEXT", default_value = "", value_parser = body, hide_default_value = true)]
+    pub body: Bytes,
+
+    /// The `Host` header; the connection goes to --target whatever it says
+    #[arg(long, value_name = "PATTERN", default_value = "{worker}.localhost")]
+    pub host_pattern: HostPattern,
+
+    /// The most connections, and so requests in flight; a run that needs more is reported as invalid
+    #[arg(
+        long,
+        alias = "max-in-flight",
+        value_name = "N",
+        default_value = "1024"
+    )]
+    pub connections: NonZeroUsize,
+
+    /// How long a request may take, counted from when it was meant to start
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub timeout: Duration,
+
+    /// Write the report here as JSON, too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ColdStartArgs {
+    /// Folder of the worker (its name is read from it; the fleet deploys it when it has not yet)
+    #[arg(long, value_name = "DIR")]
+    pub worker: PathBuf,
+
+    /// Cold starts to measure
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub runs: NonZeroUsize,
+
+    /// Runs of each kind before them that are not counted
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    pub warmup: usize,
+
+    /// Command of a native server to compare with; `{port}` in it becomes a free port. Run without a
+    /// shell; `NAME=value` words in front set its environment
+    #[arg(long, value_name = "COMMAND")]
+    pub versus: Option<String>,
+
+    /// Starts of the native server to measure [default: as many as --runs]
+    #[arg(long, value_name = "M", requires = "versus")]
+    pub versus_runs: Option<NonZeroUsize>,
+
+    /// The native server's Python version, where it cannot be found out from the command
+    #[arg(
+        long,
+        value_name = "VERSION",
+        requires = "versus",
+        env = "WARMSHARD_VERSUS_PYTHON"
+    )]
+    pub versus_python: Option<String>,
+
+    /// Path to ask for, of the worker and of the native server
+    #[arg(long, default_value = "/", value_parser = parse_path)]
+    pub path: Uri,
+
+    /// How long one start may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub timeout: Duration,
+
+    /// Rest before each timed start, the same for both kinds: what the run before left behind has ended
+    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = parse_duration)]
+    pub pause: Duration,
+
+    /// Write the result here as JSON, too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Command that starts the router [default: `router` beside this executable]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["target", "admin"])]
+    pub router: Option<String>,
+
+    /// How long the router may take until it is ready: a first start downloads, compiles and deploys
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
+    pub ready_timeout: Duration,
+
+    /// Use the running router that listens here, instead of starting one
+    #[arg(long, value_name = "URL", requires = "admin")]
+    pub target: Option<BaseUrl>,
+
+    /// The admin listener of that router
+    #[arg(long, value_name = "URL", requires = "target")]
+    pub admin: Option<BaseUrl>,
+
+    /// The `Host` header that names the worker
+    #[arg(long, value_name = "PATTERN", default_value = "{worker}.localhost")]
+    pub host_pattern: HostPattern,
+}
+
+fn body(text: &str) -> Result<Bytes, std::convert::Infallible> {
+    Ok(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_examples_parse() {
+        let arguments = "loadtest run --target http://127.0.0.1:8080 --workers fastapi,hello --rate 200 --duration 10s";
+        let Command::Run(run) = Cli::parse_from(arguments.split(' ')).command else {
+            panic!("not a run")
+        };
+        assert_eq!(
+            run.workers
+                .iter()
+                .map(WorkerName::as_str)
+                .collect::<Vec<_>>(),
+            ["fastapi", "hello"]
+        );
+        assert_eq!(
+            (run.rate.per_second(), run.duration),
+            (200.0, Duration::from_secs(10))
+        );
+        let arguments = "loadtest cold-start --worker examples/fastapi --runs 300";
+        let Command::ColdStart(cold) = Cli::parse_from(arguments.split(' ')).command else {
+            panic!("not a cold start")
+        };
+        assert_eq!((cold.runs.get(), cold.warmup), (300, 3));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |right: &str, wrong: &str| {
+            let arguments = "loadtest run --target http://a --workers a --rate 1 --duration 1s --path / --timeout 5s \
+                             --host-pattern {worker}";
+            assert!(Cli::try_parse_from(arguments.split_whitespace()).is_ok());
+            let arguments = arguments.replace(right, wrong);
+            Cli::try_parse_from(arguments.split_whitespace())
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error("{worker}", "localhost").contains("expected {worker} in it"));
+        assert!(error("--rate 1", "--rate 0").contains("greater than 0"));
+        assert!(error("--path /", "--path x").contains("start with `/`"));
+        assert!(error("--timeout 5s", "--timeout 5").contains("number and a unit"));
+        assert!(error("--workers a", "--workers A").contains("found `A` in the name"));
+    }
+}

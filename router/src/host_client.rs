@@ -1,0 +1,98 @@
+//! Small calls to a host's control endpoints, apart from the traffic of workers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use warmshard_config::units::FleetKey;
+use warmshard_config::wire;
+
+/// No control endpoint answers with more than this.
+const LARGEST_ANSWER: usize = 1 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("no connection")]
+    Connect(#[source] std::io::Error),
+    #[error("the connection failed")]
+    Http(#[source] hyper::Error),
+    #[error("the answer could not be read")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("found status {0}, expected 200")]
+    Status(StatusCode),
+}
+
+/// One call: where, what, who and how long.
+#[derive(Debug, Clone)]
+pub(crate) struct Call<'c> {
+    pub(crate) address: SocketAddr,
+    pub(crate) method: Method,
+    pub(crate) path: &'c str,
+    /// `None` for the one endpoint that needs no key.
+    pub(crate) key: Option<&'c FleetKey>,
+    pub(crate) timeout: Duration,
+}
+
+impl Call<'_> {
+    /// Makes the call on a connection of its own; any status but 200 is an error.
+    pub(crate) async fn send(self) -> Result<Bytes, CallError> {
+        let timeout = self.timeout;
+        let answer = tokio::time::timeout(timeout, self.send_without_limit()).await;
+        answer.unwrap_or(Err(CallError::Late(timeout)))
+    }
+
+    async fn send_without_limit(self) -> Result<Bytes, CallError> {
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(CallError::Connect)?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(CallError::Http)?;
+        let driver = tokio::spawn(connection);
+        let answer = async {
+            let response = sender
+                .send_request(self.request())
+                .await
+                .map_err(CallError::Http)?;
+            if response.status() != StatusCode::OK {
+                return Err(CallError::Status(response.status()));
+            }
+            let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+                .collect()
+                .await;
+            Ok(body.map_err(CallError::Body)?.to_bytes())
+        };
+        let answer = answer.await;
+        driver.abort();
+        answer
+    }
+
+    fn request(&self) -> Request<Empty<Bytes>> {
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self
+            .path
+            .parse()
+            .expect("paths are written in this program");
+        let address = self
+            .address
+            .to_string()
+            .parse()
+            .expect("an address is a header value");
+        request.headers_mut().insert(header::HOST, address);
+        if let Some(key) = self.key {
+            let value = key
+                .reveal()
+                .parse()
+                .expect("fleet keys are printable ASCII");
+            request.headers_mut().insert(wire::KEY, value);
+        }
+        request
+    }
+}

@@ -1,0 +1,72 @@
+//! Asks every host whether it is there, all the time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use warmshard_config::health::Observation;
+use warmshard_config::wire::control;
+
+use crate::fleet::{Fleet, Host};
+use crate::host_client::Call;
+
+/// Hosts that have never answered are asked this often, so that a start is not
+/// slowed by the interval.
+const WHILE_STARTING: Duration = Duration::from_millis(50);
+
+/// Probes forever; ends when its task is dropped.
+pub(crate) async fn run(fleet: Arc<Fleet>) {
+    loop {
+        let round = Instant::now();
+        probe_all(&fleet).await;
+        let unheard = |host: &Arc<Host>| {
+            use warmshard_config::health::State::Unknown;
+            host.place().is_some() && host.state() == Unknown
+        };
+        let starting = fleet.hosts().iter().any(unheard);
+        let interval = fleet.policy().interval;
+        let pause = if starting {
+            interval.min(WHILE_STARTING)
+        } else {
+            interval
+        };
+        tokio::select! {
+            () = sleep_until(round + pause) => {}
+            () = fleet.arrival() => {}
+        }
+    }
+}
+
+async fn probe_all(fleet: &Arc<Fleet>) {
+    let mut probes = JoinSet::new();
+    for host in fleet.hosts() {
+        let (fleet, host) = (Arc::clone(fleet), Arc::clone(host));
+        probes.spawn(async move { probe(&fleet, &host).await });
+    }
+    probes.join_all().await;
+}
+
+async fn probe(fleet: &Fleet, host: &Host) {
+    let Some(place) = host.place() else { return };
+    let call = Call {
+        address: place.address,
+        method: Method::GET,
+        path: control::HEALTHZ,
+        key: None,
+        timeout: fleet.policy().timeout,
+    };
+    let answer = call.send().await;
+    // What a process said that has been replaced meanwhile says nothing of its successor.
+    if host.place() != Some(place) {
+        return;
+    }
+    match answer {
+        Ok(_) => fleet.observe(host, Observation::ProbeSucceeded),
+        Err(error) => {
+            tracing::debug!(host = %host.id(), %error, "probe failed");
+            fleet.observe(host, Observation::ProbeFailed);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The life of a request in the router, phase by phase in the order they run.
+//!
+//! ```text
+//!    early_request_filter      how long the client's connection is kept
+//!    request_filter            host name → worker → candidates, or 404
+//! ┌▶ upstream_peer             the best candidate that is eligible, or 503
+//! │  fail_to_connect           ──▶ next candidate
+//! │  upstream_request_filter   what the host is told
+//! │  request_body_filter       marks that the body began to flow
+//! │  upstream_response_filter  a refusal, or the head of the answer
+//! └─ error_while_proxy         refused, or lost and safe to repeat ──▶ next candidate
+//!    fail_to_proxy             the error as JSON
+//!    logging                   access log and metrics, once for each request
+//! ```
+//!
+//! Bodies stream both ways through short queues. pingora keeps up to 64 KiB of a
+//! request's body so that it can be sent again. A client that goes away takes
+//! the connection to the host with it, which is how the host learns of it.
+
+mod headers;
+mod request;
+pub(crate) mod retry;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::HttpPeer;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::{Error, ErrorType, Result};
+use warmshard_config::health::Observation;
+use warmshard_config::placement::{Outcome, Routes};
+use warmshard_config::shard_file::Timeouts;
+use warmshard_config::units::FleetKey;
+
+use crate::fleet::Fleet;
+use crate::metric;
+use crate::respond::{self, Failure};
+use crate::shutdown::InFlight;
+use headers::ToHost;
+use request::{HOST_REFUSED, Request, final_head};
+use retry::{Situation, Trouble};
+
+/// Hosts keep an idle connection longer than this, so that it is the router who
+/// closes it and no request meets a connection that is just being closed.
+const IDLE_HOST_CONNECTION: Duration = Duration::from_secs(30);
+
+/// What every request needs.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) routes: Routes,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) key: FleetKey,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) in_flight: InFlight,
+}
+
+impl Proxy {
+    fn peer(&self, address: SocketAddr) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, false, String::new());
+        let options = &mut peer.options;
+        options.connection_timeout = Some(self.timeouts.connect);
+        options.total_connection_timeout = Some(self.timeouts.connect);
+        options.read_timeout = Some(self.timeouts.silence);
+        options.write_timeout = Some(self.timeouts.silence);
+        options.idle_timeout = Some(IDLE_HOST_CONNECTION);
+        peer
+    }
+
+    fn observe(&self, request: &Request, observation: Observation) {
+        if let Some(attempt) = &request.attempt {
+            self.fleet.observe(&attempt.host, observation);
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Request;
+
+    fn new_ctx(&self) -> Request {
+        Request::begin(&self.in_flight)
+    }
+
+    /// None: bodies pass as they are.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Request) -> Result<()> {
+        // A client that asked to close gets that, and so does everybody when the router stops.
+        if session.get_keepalive().is_some() && !session.is_process_shutting_down() {
+            session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
+        match self.routes.find(headers::host_name(session.req_header())) {
+            Ok(worker) => {
+                request.candidates = self.fleet.candidates(&worker);
+                request.worker = Some(worker);
+                Ok(false)
+            }
+            Err(no_route) => {
+                let failure = Failure::NoRoute(no_route);
+                respond::answer(session, &failure, request.id()).await?;
+                request.failure = Some(failure);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
+        match self.fleet.choose(&request.candidates, &request.tried) {
+            Ok((host, place, decision)) => {
+                metric::placed(decision.reason);
+                request.send_to(host, decision.reason);
+                Ok(Box::new(self.peer(place.address)))
+            }
+            Err(no_host) => {
+                request.failure = Some(Failure::NoHost(no_host));
+                Error::e_explain(ErrorType::Custom("NoHost"), no_host.to_string())
+            }
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        request: &mut Request,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        self.observe(request, Observation::ConnectionFailed);
+        // Nothing was sent, so any request may go elsewhere.
+        request.go_on(Outcome::Failed, &error);
+        error.set_retry(true);
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        to_host: &mut RequestHeader,
+        request: &mut Request,
+    ) -> Result<()> {
+        let Some(worker) = &request.worker else {
+            return Error::e_explain(
+                ErrorType::InternalError,
+                "no worker was found for this request",
+            );
+        };
+        let client = session.client_addr().and_then(|address| address.as_inet());
+        let told = ToHost {
+            key: &self.key,
+            worker,
+            request_id: request.id(),
+            client: client.map(SocketAddr::ip),
+            host: headers::host_name(session.req_header()),
+        };
+        headers::prepare_request(to_host, &told)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        request: &mut Request,
+    ) -> Result<()> {
+        if let Some(attempt) = &mut request.attempt {
+            attempt.body_began = true;
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        request: &mut Request,
+    ) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        self.observe(request, Observation::Answered);
+        let said = headers::read_response(response);
+        if let (Some(attempt), Some(load)) = (&request.attempt, said.load) {
+            attempt.host.set_load(load);
+        }
+        if let Some(why) = said.refused {
+            return Error::e_explain(HOST_REFUSED, why);
+        }
+        headers::prepare_response(response, request.id())?;
+        request.answered(said);
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        request: &mut Request,
+        reused_connection: bool,
+    ) -> Box<Error> {
+        let body_began = request
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.body_began);
+        let situation = Situation {
+            trouble: request.trouble(&error),
+            response_began: final_head(session).is_some(),
+            idempotent: session.req_header().method.is_idempotent(),
+            nothing_sent: *error.etype() == ErrorType::WriteError && !body_began,
+            body_kept: !session.as_ref().retry_buffer_truncated(),
+        };
+        // A connection that was idle until now may have been closed for any reason.
+        if situation.trouble == Trouble::Lost && !situation.response_began && !reused_connection {
+            self.observe(request, Observation::ConnectionFailed);
+        }
+        let next = retry::next_step(&situation);
+        match next {
+            Some(outcome) => request.go_on(outcome, &error),
+            None => request.failure = Some(Failure::of(&situation, &error)),
+        }
+        error.set_retry(next.is_some());
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        request: &mut Request,
+    ) -> FailToProxy {
+        let failure = request
+            .failure
+            .take()
+            .unwrap_or_else(|| Failure::outside_attempts(error));
+        let status = respond::answer_and_close(session, &failure, request.id()).await;
+        request.failure = Some(failure);
+        FailToProxy {
+            error_code: status,
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Request) {
+        request.log(session, error);
+    }
+
+    /// The access log says it, with the worker and the reason.
+    fn suppress_error_log(&self, _: &Session, _: &Request, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Request,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}

@@ -1,0 +1,123 @@
+//! Stopping: the first SIGINT or SIGTERM drains, a second one does not wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// The signals that ask the router to stop.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one and returns its name.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Counts requests in flight, so that stopping can wait for them.
+#[derive(Debug, Clone)]
+pub(crate) struct InFlight(Arc<watch::Sender<usize>>);
+
+/// One request in flight, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Flight(InFlight);
+
+impl InFlight {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    pub(crate) fn begin(&self) -> Flight {
+        self.0.send_modify(|count| *count += 1);
+        Flight(self.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    /// Waits until none is left, or for `limit`; returns how many are left.
+    pub(crate) async fn drained(&self, limit: Duration) -> usize {
+        let mut counts = self.0.subscribe();
+        let drained = counts.wait_for(|count| *count == 0);
+        // The sender lives in `self`, so waiting only ends by the count or the limit.
+        let _ = tokio::time::timeout(limit, drained).await;
+        self.count()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// A number that many threads count, and its guard.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicUsize);
+
+#[derive(Debug)]
+pub(crate) struct Raised(Arc<Gauge>);
+
+impl Gauge {
+    pub(crate) fn raise(self: &Arc<Self>) -> Raised {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Raised(Arc::clone(self))
+    }
+
+    pub(crate) fn value(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_waits_for_the_last_request_and_no_longer() {
+        let in_flight = InFlight::new();
+        assert_eq!(in_flight.drained(Duration::from_secs(5)).await, 0);
+        let (first, second) = (in_flight.begin(), in_flight.begin());
+        assert_eq!(in_flight.drained(Duration::from_secs(5)).await, 2);
+        let before = tokio::time::Instant::now();
+        tokio::spawn(async move {
+            drop(first);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(second);
+        });
+        assert_eq!(in_flight.drained(Duration::from_secs(5)).await, 0);
+        assert_eq!(before.elapsed(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_gauge_falls_with_its_guards() {
+        let gauge = Arc::new(Gauge::default());
+        let (one, two) = (gauge.raise(), gauge.raise());
+        assert_eq!(gauge.value(), 2);
+        drop((one, two));
+        assert_eq!(gauge.value(), 0);
+    }
+}

@@ -1,0 +1,48 @@
+//! What a shard file may refer to: this machine's environment and files.
+
+use std::path::{Path, PathBuf};
+
+use warmshard_config::shard_file::{self, Problems, Settings, Surroundings};
+
+struct Machine;
+
+impl Surroundings for Machine {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn read(&self, path: &Path) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+}
+
+/// Reads and checks a shard file.
+pub(crate) fn read_shard_file(path: &Path) -> Result<Settings, Problems> {
+    let text = Machine
+        .read(path)
+        .map_err(|why| Problems::unreadable(path, &why))?;
+    shard_file::parse(path, &text, &Machine)
+}
+
+const DEFAULT_SHARD_FILE: &str = "config/dev.toml";
+
+/// Where `config/dev.toml` is: below the current folder, else in the workspace
+/// that the executable was built in.
+pub(crate) fn default_shard_file() -> PathBuf {
+    let here = PathBuf::from(DEFAULT_SHARD_FILE);
+    if here.is_file() {
+        return here;
+    }
+    let executable = std::env::current_exe().unwrap_or_default();
+    let beside = executable
+        .ancestors()
+        .map(|folder| folder.join(DEFAULT_SHARD_FILE));
+    beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or(here)
+}
