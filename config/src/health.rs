@@ -129,14 +129,7 @@ impl Default for Health {
 
 impl Health {
     fn in_state(state: State) -> Self {
-        Self {
-            state,
-            good_probes: 0,
-            failed_probes: 0,
-            connection_errors: 0,
-            died: false,
-            settled_at: None,
-        }
+        Self { state, good_probes: 0, failed_probes: 0, connection_errors: 0, died: false, settled_at: None }
     }
 
     pub fn state(&self) -> State {
@@ -171,10 +164,7 @@ impl Health {
             Observation::Replaced => {
                 let died = self.died;
                 let transition = self.change(State::Unknown, Cause::Replaced);
-                *self = Self {
-                    died,
-                    ..Self::default()
-                };
+                *self = Self { died, ..Self::default() };
                 transition
             }
         }
@@ -201,21 +191,13 @@ impl Health {
         self.good_probes = 0;
         self.failed_probes = self.failed_probes.saturating_add(1);
         let enough = self.failed_probes >= policy.down_after;
-        if enough {
-            self.change(State::Down, Cause::Probes)
-        } else {
-            None
-        }
+        if enough { self.change(State::Down, Cause::Probes) } else { None }
     }
 
     fn connection_failed(&mut self, policy: &HealthPolicy) -> Option<Transition> {
         self.connection_errors = self.connection_errors.saturating_add(1);
         let enough = self.connection_errors >= policy.errors;
-        if enough {
-            self.change(State::Down, Cause::ConnectionErrors)
-        } else {
-            None
-        }
+        if enough { self.change(State::Down, Cause::ConnectionErrors) } else { None }
     }
 
     /// Every change starts all counts again, so that a host that came back is
@@ -225,10 +207,7 @@ impl Health {
         if from == to {
             return None;
         }
-        *self = Self {
-            died: self.died && to != State::Up,
-            ..Self::in_state(to)
-        };
+        *self = Self { died: self.died && to != State::Up, ..Self::in_state(to) };
         Some(Transition { from, to, cause })
     }
 }
@@ -276,36 +255,12 @@ mod tests {
 
     #[test]
     fn connection_errors_in_a_row_take_a_host_down() {
-        let seen = states(&[
-            ProbeSucceeded,
-            ConnectionFailed,
-            ConnectionFailed,
-            Answered,
-            ConnectionFailed,
-        ]);
-        assert_eq!(
-            seen.last(),
-            Some(&State::Up),
-            "an answer in between starts the count again"
-        );
-        let seen = states(&[
-            ProbeSucceeded,
-            ConnectionFailed,
-            ConnectionFailed,
-            ConnectionFailed,
-        ]);
+        let seen = states(&[ProbeSucceeded, ConnectionFailed, ConnectionFailed, Answered, ConnectionFailed]);
+        assert_eq!(seen.last(), Some(&State::Up), "an answer in between starts the count again");
+        let seen = states(&[ProbeSucceeded, ConnectionFailed, ConnectionFailed, ConnectionFailed]);
         assert_eq!(seen.last(), Some(&State::Down));
-        let seen = states(&[
-            ConnectionFailed,
-            ConnectionFailed,
-            ConnectionFailed,
-            ProbeSucceeded,
-        ]);
-        assert_eq!(
-            seen.last(),
-            Some(&State::Down),
-            "one good probe does not undo it"
-        );
+        let seen = states(&[ConnectionFailed, ConnectionFailed, ConnectionFailed, ProbeSucceeded]);
+        assert_eq!(seen.last(), Some(&State::Down), "one good probe does not undo it");
     }
 
     #[test]
@@ -319,18 +274,10 @@ mod tests {
         let policy = HealthPolicy::default();
         let mut health = Health::default();
         let now = Instant::now();
-        let up = Transition {
-            from: State::Unknown,
-            to: State::Up,
-            cause: Cause::Probes,
-        };
+        let up = Transition { from: State::Unknown, to: State::Up, cause: Cause::Probes };
         assert_eq!(health.on(ProbeSucceeded, now, &policy), Some(up));
         assert_eq!(health.on(ProbeSucceeded, now, &policy), None);
-        let down = Transition {
-            from: State::Up,
-            to: State::Down,
-            cause: Cause::Died,
-        };
+        let down = Transition { from: State::Up, to: State::Down, cause: Cause::Died };
         assert_eq!(health.on(Died, now, &policy), Some(down));
         assert_eq!(health.on(Died, now, &policy), None);
     }
@@ -350,23 +297,13 @@ mod tests {
         let down = [ProbeSucceeded, ProbeFailed, ProbeFailed, ProbeFailed];
         let back = [&down[..], &[ProbeSucceeded, ProbeSucceeded]].concat();
         assert_eq!(after(&back).state(), State::Up);
-        assert!(
-            !after(&back).is_settling(now),
-            "its isolates are still there"
-        );
+        assert!(!after(&back).is_settling(now), "its isolates are still there");
 
         let died = after(&[ProbeSucceeded, Died, Replaced, ProbeSucceeded]);
         assert_eq!(died.state(), State::Up);
         assert!(died.is_settling(now));
         assert!(!died.is_settling(now + policy.settle));
-        let twice = after(&[
-            ProbeSucceeded,
-            Died,
-            Replaced,
-            Died,
-            Replaced,
-            ProbeSucceeded,
-        ]);
+        let twice = after(&[ProbeSucceeded, Died, Replaced, Died, Replaced, ProbeSucceeded]);
         assert!(twice.is_settling(now));
     }
 }

@@ -31,10 +31,7 @@ fn check_name(name: &str) -> Result<(), NameError> {
         c.is_ascii_lowercase() || c.is_ascii_digit() || (position > 0 && (c == '-' || c == '_'))
     };
     match name.chars().enumerate().find(|&at| !allowed(at)) {
-        Some((_, found)) => Err(NameError::Character {
-            name: name.to_owned(),
-            found,
-        }),
+        Some((_, found)) => Err(NameError::Character { name: name.to_owned(), found }),
         None => Ok(()),
     }
 }
@@ -188,9 +185,7 @@ impl Weight {
 
     /// `None` for zero and for more than [`Weight::MAX`].
     pub fn new(weight: u32) -> Option<Self> {
-        NonZeroU32::new(weight)
-            .filter(|weight| weight.get() <= Self::MAX)
-            .map(Self)
+        NonZeroU32::new(weight).filter(|weight| weight.get() <= Self::MAX).map(Self)
     }
 
     pub fn get(self) -> u32 {
@@ -267,9 +262,7 @@ pub struct DurationError(String);
 /// Parses `500ms`, `1.5s`, `10m`, `1h`.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let refuse = || DurationError(text.to_owned());
-    let split = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .ok_or_else(refuse)?;
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(refuse)?;
     let (number, unit) = text.split_at(split);
     let scale = match unit {
         "ms" => 0.001,
@@ -278,10 +271,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         "h" => 3600.0,
         _ => return Err(refuse()),
     };
-    let digits_only = number
-        .trim()
-        .bytes()
-        .all(|b| b.is_ascii_digit() || b == b'.');
+    let digits_only = number.trim().bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let amount: f64 = number.trim().parse().map_err(|_| refuse())?;
     if !digits_only {
         return Err(refuse());
@@ -297,24 +287,9 @@ mod tests {
     fn names_are_refused_with_what_was_found() {
         assert!(WorkerName::parse("fast-api_2").is_ok());
         assert_eq!(WorkerName::parse(""), Err(NameError::Empty));
-        assert_eq!(
-            WorkerName::parse(&"a".repeat(64)),
-            Err(NameError::TooLong(64))
-        );
-        for (name, found) in [
-            ("-a", '-'),
-            ("A", 'A'),
-            ("a.b", '.'),
-            ("a/b", '/'),
-            ("a\0", '\0'),
-        ] {
-            assert_eq!(
-                WorkerName::parse(name),
-                Err(NameError::Character {
-                    name: name.into(),
-                    found
-                })
-            );
+        assert_eq!(WorkerName::parse(&"a".repeat(64)), Err(NameError::TooLong(64)));
+        for (name, found) in [("-a", '-'), ("A", 'A'), ("a.b", '.'), ("a/b", '/'), ("a\0", '\0')] {
+            assert_eq!(WorkerName::parse(name), Err(NameError::Character { name: name.into(), found }));
         }
     }
 
@@ -325,9 +300,7 @@ mod tests {
         assert_eq!(parsed("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parsed("10m"), Some(Duration::from_secs(600)));
         assert_eq!(parsed("1h"), Some(Duration::from_secs(3600)));
-        for wrong in [
-            "", "1", "s", "-1s", "1 day", "1e300h", "infs", "1.2.3s", "1S",
-        ] {
+        for wrong in ["", "1", "s", "-1s", "1 day", "1e300h", "infs", "1.2.3s", "1S"] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
     }
@@ -341,9 +314,6 @@ mod tests {
         assert!(!key.is(b""));
         assert_eq!(format!("{key:?}"), "FleetKey(…)");
         assert_eq!(FleetKey::parse("short"), Err(FleetKeyError::Length(5)));
-        assert_eq!(
-            FleetKey::parse("0123456789 abcdef"),
-            Err(FleetKeyError::Character)
-        );
+        assert_eq!(FleetKey::parse("0123456789 abcdef"), Err(FleetKeyError::Character));
     }
 }

@@ -46,9 +46,7 @@ pub const SHOWN_TO_CLIENTS: [&str; 5] = [START, HOST, RESTORE_US, DEPLOYMENT, RE
 
 /// Whether a header belongs to the conversation between router and host.
 pub fn is_ours(header: &str) -> bool {
-    header
-        .get(..PREFIX.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+    header.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 /// Control endpoints of a host. They need the fleet's key and are only reached
@@ -102,10 +100,7 @@ impl FromStr for StartKind {
     type Err = UnknownWord;
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let known = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
-        known.ok_or_else(|| UnknownWord {
-            found: word.to_owned(),
-            expected: "warm, cold, waited or spare",
-        })
+        known.ok_or_else(|| UnknownWord { found: word.to_owned(), expected: "warm, cold, waited or spare" })
     }
 }
 
@@ -140,10 +135,7 @@ impl FromStr for Fault {
     type Err = UnknownWord;
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         let known = Self::ALL.into_iter().find(|fault| fault.as_str() == word);
-        known.ok_or_else(|| UnknownWord {
-            found: word.to_owned(),
-            expected: "client, guest or host",
-        })
+        known.ok_or_else(|| UnknownWord { found: word.to_owned(), expected: "client, guest or host" })
     }
 }
 
@@ -172,10 +164,7 @@ impl FromStr for Load {
     type Err = UnknownWord;
     /// Fields this version does not know are skipped, so that a newer host may say more.
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let wrong = || UnknownWord {
-            found: text.to_owned(),
-            expected: "`inflight=N;isolates=N`",
-        };
+        let wrong = || UnknownWord { found: text.to_owned(), expected: "`inflight=N;isolates=N`" };
         let mut load = Load::default();
         for field in text.split(';') {
             let (name, value) = field.split_once('=').ok_or_else(wrong)?;
@@ -211,12 +200,8 @@ pub struct ErrorDetail {
 
 impl ErrorReply {
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        let error = ErrorDetail {
-            code: code.to_owned(),
-            message: message.into(),
-            hint: None,
-            request_id: None,
-        };
+        let error =
+            ErrorDetail { code: code.to_owned(), message: message.into(), hint: None, request_id: None };
         Self { error }
     }
 
@@ -321,18 +306,12 @@ mod tests {
             assert_eq!(fault.as_str().parse(), Ok(fault));
         }
         let error = "hot".parse::<StartKind>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "found `hot`, expected warm, cold, waited or spare"
-        );
+        assert_eq!(error.to_string(), "found `hot`, expected warm, cold, waited or spare");
     }
 
     #[test]
     fn load_round_trips_and_skips_what_it_does_not_know() {
-        let load = Load {
-            in_flight: 3,
-            isolates: 12,
-        };
+        let load = Load { in_flight: 3, isolates: 12 };
         assert_eq!(load.to_string(), "inflight=3;isolates=12");
         assert_eq!(load.to_string().parse(), Ok(load));
         assert_eq!("isolates=12;memory=77;inflight=3".parse(), Ok(load));

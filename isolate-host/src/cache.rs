@@ -35,11 +35,7 @@ pub enum CacheError {
     #[error(
         "the cache `{path}` belongs to user {found}, expected {expected}: compiled code is only taken from a folder of one's own; set `WARMSHARD_CACHE` to another place"
     )]
-    ForeignOwner {
-        path: PathBuf,
-        found: u32,
-        expected: u32,
-    },
+    ForeignOwner { path: PathBuf, found: u32, expected: u32 },
     #[error(
         "the cache `{path}` has mode {found:04o}, expected no write permission for group or others; run `chmod 700` on it"
     )]
@@ -90,21 +86,13 @@ impl CacheDir {
     /// A fresh private folder on the same file system, removed when dropped unless published.
     pub fn temp_dir(&self) -> Result<tempfile::TempDir, CacheError> {
         let place = self.root.join("tmp");
-        tempfile::Builder::new()
-            .prefix("make-")
-            .tempdir_in(&place)
-            .map_err(io_at(&place))
+        tempfile::Builder::new().prefix("make-").tempdir_in(&place).map_err(io_at(&place))
     }
 
     /// Makes a finished temporary folder visible as `section/key`, in one step.
     ///
     /// When another process was quicker its entry stays and ours is dropped.
-    pub fn publish(
-        &self,
-        made: tempfile::TempDir,
-        section: &str,
-        key: &str,
-    ) -> Result<PathBuf, CacheError> {
+    pub fn publish(&self, made: tempfile::TempDir, section: &str, key: &str) -> Result<PathBuf, CacheError> {
         let target = self.section(section)?.join(checked(key)?);
         durable::sync_tree(made.path()).map_err(io_at(made.path()))?;
         match fs::rename(made.path(), &target) {
@@ -123,10 +111,7 @@ impl CacheDir {
     ///
     /// The kernel releases it when the holder ends, however that happens.
     pub fn lock(&self, key: &str, progress: &dyn Progress) -> Result<CacheLock, CacheError> {
-        let path = self
-            .root
-            .join("locks")
-            .join(format!("{}.lock", checked(key)?));
+        let path = self.root.join("locks").join(format!("{}.lock", checked(key)?));
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -137,8 +122,7 @@ impl CacheDir {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let step =
-                    progress.step(&format!("wait for another process that is making `{key}`"));
+                let step = progress.step(&format!("wait for another process that is making `{key}`"));
                 file.lock().map_err(io_at(&path))?;
                 step.done();
             }
@@ -159,11 +143,7 @@ impl CacheDir {
                 .map(|at| now.duration_since(at).unwrap_or_default());
             if age.is_ok_and(|age| age > STALE_AFTER) {
                 let path = entry.path();
-                let _ = if path.is_dir() {
-                    fs::remove_dir_all(&path)
-                } else {
-                    fs::remove_file(&path)
-                };
+                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             }
         }
     }
@@ -176,42 +156,25 @@ pub struct CacheLock {
 }
 
 fn default_place(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let set = |name: &str| {
-        var(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name: &str| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("WARMSHARD_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("warmshard")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache").join("warmshard")))
 }
 
 fn create_private(path: &Path) -> Result<(), CacheError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(io_at(path))
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_at(path))
 }
 
 fn check_private(path: &Path) -> Result<(), CacheError> {
     let found = fs::symlink_metadata(path).map_err(io_at(path))?;
     let expected = rustix::process::geteuid().as_raw();
     if !found.is_dir() {
-        Err(CacheError::NotAFolder {
-            path: path.to_owned(),
-        })
+        Err(CacheError::NotAFolder { path: path.to_owned() })
     } else if found.uid() != expected {
-        Err(CacheError::ForeignOwner {
-            path: path.to_owned(),
-            found: found.uid(),
-            expected,
-        })
+        Err(CacheError::ForeignOwner { path: path.to_owned(), found: found.uid(), expected })
     } else if found.mode() & 0o022 != 0 {
-        Err(CacheError::Writable {
-            path: path.to_owned(),
-            found: found.mode() & 0o7777,
-        })
+        Err(CacheError::Writable { path: path.to_owned(), found: found.mode() & 0o7777 })
     } else {
         Ok(())
     }
@@ -221,9 +184,7 @@ fn check_private(path: &Path) -> Result<(), CacheError> {
 fn checked(key: &str) -> Result<&str, CacheError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if key.is_empty() || key.len() > 200 || key.starts_with('.') || !key.chars().all(allowed) {
-        return Err(CacheError::Key {
-            found: key.to_owned(),
-        });
+        return Err(CacheError::Key { found: key.to_owned() });
     }
     Ok(key)
 }

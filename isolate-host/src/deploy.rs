@@ -25,14 +25,14 @@ use warmshard_config::units::{DeploymentId, WorkerName};
 use warmshard_config::worker_config::{Problem, WorkerConfig};
 
 pub use lock_file::{LOCK_FILE, LockError};
-pub use packages::{PackageOptions, PackagesError, write_lock};
-pub use pip::PipError;
+pub use packages::{PackageOptions, PackagesError, Reuse, write_lock};
+pub use pip::{PipError, PipOptions};
 pub use project::ProjectError;
 
 use crate::cache::{CacheDir, CacheError};
 use crate::emscripten::files::{Layer, LayerError};
 use crate::isolate::{
-    CaptureError, CaptureInput, Engine, EngineOptions, PrepareError, StoredDeployment,
+    CaptureError, CaptureInput, Engine, EngineOptions, PrepareError, RestoreError, StoredDeployment,
 };
 use crate::progress::Progress;
 use crate::pyodide::{RuntimeError, fingerprint};
@@ -53,8 +53,6 @@ pub struct Deployed {
     pub worker: WorkerName,
     pub id: DeploymentId,
     pub change: Change,
-    /// What was found in the worker's files but is not acted on.
-    pub warnings: Vec<Problem>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,69 +86,52 @@ pub enum DeployError {
     Capture(#[from] CaptureError),
     #[error("the snapshot that was just taken cannot be used")]
     Prepare(#[from] PrepareError),
+    #[error("the snapshot that was just taken cannot be restored")]
+    Restore(#[from] RestoreError),
 }
 
-/// Deploys a worker. Blocks on files and on pip between its awaits: for a tool, not for a server.
+/// Deploys a worker; `warn` is told what was found in its files but is not acted on.
+///
+/// Blocks on files and on pip between its awaits: for a tool, not for a server.
 pub async fn deploy(
     request: &DeployRequest,
     store: &Store,
     cache: &CacheDir,
     progress: &dyn Progress,
+    warn: &dyn Fn(&Problem),
 ) -> Result<Deployed, DeployError> {
     let project = project::read(&request.folder, request.name.as_ref())?;
-    let warnings = project.settings.warnings.clone();
+    project.settings.warnings.iter().for_each(warn);
     let lock = store.lock(&project.settings.config.name, progress)?;
     let packages = packages::collect(&project, &request.packages, cache, progress)?;
-    let archive =
-        Bytes::from(bundle::pack(&project.sources, &packages).map_err(DeployError::Pack)?);
+    let archive = Bytes::from(bundle::pack(&project.sources, &packages).map_err(DeployError::Pack)?);
     let config = project.settings.config;
     let id = deployment_id(&config, &archive, &fingerprint());
     let worker = config.name.clone();
     if let Some(change) = reuse(store, &worker, &id, &lock)? {
-        return Ok(Deployed {
-            worker,
-            id,
-            change,
-            warnings,
-        });
+        return Ok(Deployed { worker, id, change });
     }
     let files = Layer::from_tar(&archive, bundle::guest_path)?;
     let engine = Engine::open(cache, EngineOptions::default(), progress)?;
-    let input = CaptureInput {
-        worker: worker.clone(),
-        deployment: id.clone(),
-        config: config.clone(),
-        files,
-    };
+    let input =
+        CaptureInput { worker: worker.clone(), deployment: id.clone(), config: config.clone(), files };
     let captured = engine.capture(input.clone(), progress).await?;
     let step = progress.step("store the deployment");
     let record = DeploymentRecord {
         format: FORMAT_VERSION,
         worker: worker.clone(),
         id: id.clone(),
-        created: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
+        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         files: store.put(&archive)?,
         snapshot: store.put_file(captured.file.path())?,
         config,
         runtime: fingerprint(),
-        requirements: project
-            .settings
-            .requirements
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        requirements: project.settings.requirements.iter().map(ToString::to_string).collect(),
     };
     step.done();
     prove(&engine, input, store.verified(&record.snapshot)?, progress).await?;
     store.publish(&record, &lock)?;
-    Ok(Deployed {
-        worker,
-        id,
-        change: Change::New,
-        warnings,
-    })
+    Ok(Deployed { worker, id, change: Change::New })
 }
 
 /// Makes a version current that the store has whole.
@@ -176,29 +157,18 @@ fn reuse(
     Ok(Some(Change::Restored))
 }
 
-/// Prepares the new snapshot, which checks it and compiles what the first request would wait for.
+/// Prepares and restores the new snapshot, which checks it and compiles what the first
+/// request would wait for. No handler runs.
 async fn prove(
     engine: &Arc<Engine>,
     input: CaptureInput,
     snapshot: PathBuf,
     progress: &dyn Progress,
 ) -> Result<(), DeployError> {
-    let CaptureInput {
-        worker,
-        deployment: id,
-        config,
-        files,
-    } = input;
+    let CaptureInput { worker, deployment: id, config, files } = input;
     let step = progress.step(&format!("prepare `{worker}`"));
-    engine
-        .prepare(&StoredDeployment {
-            worker,
-            id,
-            config,
-            files,
-            snapshot,
-        })
-        .await?;
+    let stored = StoredDeployment { worker, id, config, files, snapshot };
+    engine.prepare(&stored).await?.restore().await?.close();
     step.done();
     Ok(())
 }
@@ -214,11 +184,7 @@ fn deployment_id(config: &WorkerConfig, archive: &[u8], runtime: &str) -> Deploy
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let hex: String = hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     DeploymentId::parse(&hex).expect("64 lowercase hex digits")
 }
 

@@ -12,3 +12,5 @@ pub mod pyodide;
 pub mod server;
 pub mod snapshot;
 pub mod store;
+
+pub use cli::run;

@@ -1,1 +1,78 @@
-//! (to be written)
+//! The warm pool: isolates that are there, and what restores more of them.
+//!
+//! ```text
+//!            ┌─ Deployments: worker ─▶ its current version, prepared (single flight)
+//! request ───┤
+//!            └─ Isolates: version ─▶ a place in an isolate, restored if need be
+//! ```
+//!
+//! What to do is decided in `warmshard_config::host_policy`; this does it, counts
+//! it and logs it. Both halves work on the [`Runtime`] trait: the real one is the
+//! engine with the store, tests bring their own.
+
+mod deployments;
+mod engine;
+mod isolates;
+mod telemetry;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use warmshard_config::units::{DeploymentId, WorkerName};
+
+pub(crate) use deployments::chain;
+pub use deployments::{Deployments, Ready, ResolveError};
+pub use engine::EngineRuntime;
+pub use isolates::{Isolates, Lease, LeaseError};
+pub use telemetry::{EvictionCause, FaultKind, Telemetry};
+
+use crate::isolate::{BoxError, GuestFault, RequestBody, ResponseBody};
+
+/// What a pool stands on.
+pub trait Runtime: Send + Sync + 'static {
+    /// A deployment that is ready to be restored.
+    type Prepared: Send + Sync + 'static;
+    type Instance: Instance;
+
+    /// The current version of a worker; quick.
+    fn current(&self, worker: &WorkerName) -> Result<Option<DeploymentId>, BoxError>;
+
+    /// Every worker with its current version.
+    fn workers(&self) -> Result<Vec<(WorkerName, DeploymentId)>, BoxError>;
+
+    /// Makes a version ready; may take long.
+    fn prepare(
+        &self,
+        worker: &WorkerName,
+        id: &DeploymentId,
+    ) -> impl Future<Output = Result<Self::Prepared, BoxError>> + Send;
+
+    /// Restores an isolate; milliseconds.
+    fn restore(
+        &self,
+        prepared: &Arc<Self::Prepared>,
+    ) -> impl Future<Output = Result<Self::Instance, BoxError>> + Send;
+}
+
+/// One isolate. Clones are the same isolate.
+pub trait Instance: Clone + Send + Sync + 'static {
+    fn is_alive(&self) -> bool;
+
+    /// Ends it once no request is in flight.
+    fn close(&self);
+
+    fn restore_time(&self) -> Duration;
+
+    /// Has it answer a request; dropping the future or the response's body cancels it.
+    fn fetch(
+        &self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, GuestFault>> + Send;
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;

@@ -10,3 +10,4 @@ pub mod format;
 pub mod image;
 pub mod manifest;
 pub mod restore;
+pub mod working_set;

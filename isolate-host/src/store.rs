@@ -40,23 +40,13 @@ pub enum StoreError {
     #[error("cannot use `{path}` of the store")]
     Io { path: PathBuf, source: io::Error },
     #[error("`{path}` of the store is malformed")]
-    Malformed {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
-    #[error(
-        "the deployment `{id}` has format {found}, expected {FORMAT_VERSION}; deploy the worker again"
-    )]
+    Malformed { path: PathBuf, source: serde_json::Error },
+    #[error("the deployment `{id}` has format {found}, expected {FORMAT_VERSION}; deploy the worker again")]
     Format { id: DeploymentId, found: u64 },
     #[error(
         "`{path}` of the store describes the deployment `{found}` of the worker `{worker}`, expected `{expected}`"
     )]
-    Mismatch {
-        path: PathBuf,
-        worker: WorkerName,
-        found: DeploymentId,
-        expected: DeploymentId,
-    },
+    Mismatch { path: PathBuf, worker: WorkerName, found: DeploymentId, expected: DeploymentId },
     #[error("the blob `{digest}` of the store is missing; deploy the worker again")]
     BlobMissing { digest: String },
     #[error(
@@ -64,10 +54,7 @@ pub enum StoreError {
     )]
     BlobDamaged { found: String, expected: String },
     #[error("the files of the deployment `{id}` cannot be unpacked")]
-    Files {
-        id: DeploymentId,
-        source: LayerError,
-    },
+    Files { id: DeploymentId, source: LayerError },
     #[error("no worker `{0}` is deployed in this store")]
     UnknownWorker(WorkerName),
 }
@@ -93,10 +80,7 @@ impl Store {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(io_at(&path))?;
         }
-        Ok(Self {
-            root,
-            pointers: PointerCache::default(),
-        })
+        Ok(Self { root, pointers: PointerCache::default() })
     }
 
     pub fn path(&self) -> &Path {
@@ -117,10 +101,7 @@ impl Store {
         for entry in fs::read_dir(&folder).map_err(io_at(&folder))? {
             let name = entry.map_err(io_at(&folder))?.file_name();
             // Temporary files of a deploy under way, or killed, bear no worker's name.
-            let worker = name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".json"))
-                .map(WorkerName::parse);
+            let worker = name.to_str().and_then(|name| name.strip_suffix(".json")).map(WorkerName::parse);
             let Some(Ok(worker)) = worker else { continue };
             if let Some(pointer) = Pointer::read(&self.pointer_path(&worker))? {
                 all.push((worker, pointer.current));
@@ -131,18 +112,10 @@ impl Store {
     }
 
     /// Takes the right to deploy a worker, waiting for whoever has it.
-    pub fn lock(
-        &self,
-        worker: &WorkerName,
-        progress: &dyn Progress,
-    ) -> Result<DeployLock, StoreError> {
+    pub fn lock(&self, worker: &WorkerName, progress: &dyn Progress) -> Result<DeployLock, StoreError> {
         let path = self.root.join("locks").join(worker.as_str());
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io_at(&path))?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(io_at(&path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -156,11 +129,7 @@ impl Store {
     }
 
     /// What the store says about one version of a worker.
-    pub fn record(
-        &self,
-        worker: &WorkerName,
-        id: &DeploymentId,
-    ) -> Result<DeploymentRecord, StoreError> {
+    pub fn record(&self, worker: &WorkerName, id: &DeploymentId) -> Result<DeploymentRecord, StoreError> {
         DeploymentRecord::read(&self.record_path(id), worker, id)
     }
 
@@ -169,16 +138,11 @@ impl Store {
         let path = self.record_path(&record.id);
         durable::write(&path, &to_json(record)).map_err(io_at(&path))?;
         let path = self.pointer_path(&record.worker);
-        let mut history = Pointer::read(&path)?
-            .map(|pointer| pointer.history)
-            .unwrap_or_default();
+        let mut history = Pointer::read(&path)?.map(|pointer| pointer.history).unwrap_or_default();
         history.retain(|id| *id != record.id);
         history.insert(0, record.id.clone());
         history.truncate(HISTORY);
-        let pointer = Pointer {
-            current: record.id.clone(),
-            history,
-        };
+        let pointer = Pointer { current: record.id.clone(), history };
         durable::write(&path, &to_json(&pointer)).map_err(io_at(&path))?;
         self.pointers.forget(&record.worker);
         Ok(())
@@ -187,28 +151,13 @@ impl Store {
     /// One version of a worker with its files unpacked and every blob checked.
     ///
     /// Reads all of it: for when a deployment is prepared, not for a request.
-    pub fn load(
-        &self,
-        worker: &WorkerName,
-        id: &DeploymentId,
-    ) -> Result<StoredDeployment, StoreError> {
+    pub fn load(&self, worker: &WorkerName, id: &DeploymentId) -> Result<StoredDeployment, StoreError> {
         let record = self.record(worker, id)?;
         let archive = blobs::read(&self.root, &record.files)?;
-        let files =
-            Layer::from_tar(&archive, crate::deploy::bundle::guest_path).map_err(|source| {
-                StoreError::Files {
-                    id: id.clone(),
-                    source,
-                }
-            })?;
+        let files = Layer::from_tar(&archive, crate::deploy::bundle::guest_path)
+            .map_err(|source| StoreError::Files { id: id.clone(), source })?;
         let snapshot = blobs::verify(&self.root, &record.snapshot)?;
-        Ok(StoredDeployment {
-            worker: record.worker,
-            id: record.id,
-            config: record.config,
-            files,
-            snapshot,
-        })
+        Ok(StoredDeployment { worker: record.worker, id: record.id, config: record.config, files, snapshot })
     }
 
     /// Keeps bytes under the name of their content.
@@ -236,8 +185,7 @@ impl Store {
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    let mut text =
-        serde_json::to_vec_pretty(value).expect("names, numbers and text always serialise");
+    let mut text = serde_json::to_vec_pretty(value).expect("names, numbers and text always serialise");
     text.push(b'\n');
     text
 }

@@ -83,13 +83,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
 async fn serve_connection(stream: tokio::net::TcpStream, admin: Arc<Admin>) {
     let service = service_fn(|request: Request<Incoming>| {
         let admin = Arc::clone(&admin);
-        async move {
-            Ok::<_, Infallible>(
-                admin
-                    .answer(request.method(), request.uri(), request.headers())
-                    .await,
-            )
-        }
+        async move { Ok::<_, Infallible>(admin.answer(request.method(), request.uri(), request.headers()).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -105,10 +99,7 @@ impl Admin {
         if headers.contains_key(header::ORIGIN) {
             // A page in the operator's browser could otherwise reach this listener.
             let error = ErrorReply::new("forbidden", "found a request made by a web page");
-            return json(
-                StatusCode::FORBIDDEN,
-                &error.with_hint("use curl or another tool"),
-            );
+            return json(StatusCode::FORBIDDEN, &error.with_hint("use curl or another tool"));
         }
         match (method, uri.path()) {
             (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
@@ -117,17 +108,12 @@ impl Admin {
             (&Method::GET, "/hosts") => self.hosts(),
             (&Method::POST, "/evict") => self.evict(uri.query().unwrap_or_default()).await,
             (_, "/healthz" | "/readyz" | "/metrics" | "/hosts" | "/evict") => {
-                let error =
-                    ErrorReply::new("wrong_method", format!("found {method} {}", uri.path()));
-                json(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    &error.with_hint("`/evict` takes POST, the others GET"),
-                )
+                let error = ErrorReply::new("wrong_method", format!("found {method} {}", uri.path()));
+                json(StatusCode::METHOD_NOT_ALLOWED, &error.with_hint("`/evict` takes POST, the others GET"))
             }
             (_, path) => {
                 let error = ErrorReply::new("not_found", format!("found the path `{path}`"));
-                let hint =
-                    "there are /healthz, /readyz, /metrics, /hosts and `POST /evict?worker=NAME`";
+                let hint = "there are /healthz, /readyz, /metrics, /hosts and `POST /evict?worker=NAME`";
                 json(StatusCode::NOT_FOUND, &error.with_hint(hint))
             }
         }
@@ -155,29 +141,17 @@ impl Admin {
 
     fn hosts(&self) -> Reply {
         let epoch = self.fleet.epoch().to_string();
-        json(
-            StatusCode::OK,
-            &HostsReply {
-                epoch,
-                hosts: self.fleet.views(),
-            },
-        )
+        json(StatusCode::OK, &HostsReply { epoch, hosts: self.fleet.views() })
     }
 
     /// Has every host drop a worker's idle isolates.
     async fn evict(&self, query: &str) -> Reply {
-        let worker = query
-            .split('&')
-            .find_map(|part| part.strip_prefix("worker="))
-            .unwrap_or_default();
+        let worker = query.split('&').find_map(|part| part.strip_prefix("worker=")).unwrap_or_default();
         let worker = match WorkerName::parse(worker) {
             Ok(worker) => worker,
             Err(error) => {
                 let error = ErrorReply::new("bad_worker_name", error.to_string());
-                return json(
-                    StatusCode::BAD_REQUEST,
-                    &error.with_hint("POST /evict?worker=NAME"),
-                );
+                return json(StatusCode::BAD_REQUEST, &error.with_hint("POST /evict?worker=NAME"));
             }
         };
         let mut calls = JoinSet::new();
@@ -194,10 +168,7 @@ impl Admin {
                     key: Some(&key),
                     timeout: EVICT_LIMIT,
                 };
-                let answer = call
-                    .send()
-                    .await
-                    .map_err(|error| format!("{id}: {error}"))?;
+                let answer = call.send().await.map_err(|error| format!("{id}: {error}"))?;
                 serde_json::from_slice::<Evicted>(&answer).map_err(|error| format!("{id}: {error}"))
             });
         }
@@ -212,14 +183,9 @@ impl Admin {
         if failed.is_empty() {
             return json(StatusCode::OK, &Evicted { evicted });
         }
-        let message = format!(
-            "{evicted} isolates were dropped, but not all hosts answered: {}",
-            failed.join("; ")
-        );
-        json(
-            StatusCode::BAD_GATEWAY,
-            &ErrorReply::new("hosts_unreachable", message),
-        )
+        let message =
+            format!("{evicted} isolates were dropped, but not all hosts answered: {}", failed.join("; "));
+        json(StatusCode::BAD_GATEWAY, &ErrorReply::new("hosts_unreachable", message))
     }
 }
 
@@ -236,9 +202,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = status;
-    reply
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    reply.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     reply
 }
 
@@ -270,10 +234,7 @@ mod tests {
 
     impl Asked {
         async fn get(&self, method: Method, uri: &str, headers: &HeaderMap) -> (u16, String) {
-            let reply = self
-                .admin
-                .answer(&method, &uri.parse().unwrap(), headers)
-                .await;
+            let reply = self.admin.answer(&method, &uri.parse().unwrap(), headers).await;
             let status = reply.status().as_u16();
             let body = reply.into_body().collect().await.unwrap().to_bytes();
             (status, String::from_utf8(body.to_vec()).unwrap())
@@ -285,21 +246,12 @@ mod tests {
         let asked = asked();
         let none = HeaderMap::new();
         let ready = || asked.get(Method::GET, "/readyz", &none);
-        assert_eq!(
-            asked.get(Method::GET, "/healthz", &none).await,
-            (200, "ok\n".into())
-        );
+        assert_eq!(asked.get(Method::GET, "/healthz", &none).await, (200, "ok\n".into()));
         assert_eq!(ready().await, (503, "starting\n".into()));
         asked.phase.send_replace(Phase::Serving);
         assert_eq!(ready().await, (503, "no host is up\n".into()));
         let host = &asked.admin.fleet.hosts()[0];
-        asked.admin.fleet.arrived(
-            host,
-            Place {
-                address: ([127, 0, 0, 1], 1).into(),
-                pid: Some(7),
-            },
-        );
+        asked.admin.fleet.arrived(host, Place { address: ([127, 0, 0, 1], 1).into(), pid: Some(7) });
         asked.admin.fleet.observe(host, Observation::ProbeSucceeded);
         assert_eq!(ready().await, (200, "ready\n".into()));
         asked.phase.send_replace(Phase::Draining);
@@ -312,10 +264,7 @@ mod tests {
         let (status, body) = asked.get(Method::GET, "/hosts", &HeaderMap::new()).await;
         let hosts: HostsReply = serde_json::from_str(&body).unwrap();
         assert_eq!((status, hosts.hosts.len()), (200, 2));
-        assert_eq!(
-            (hosts.hosts[0].health.as_str(), hosts.hosts[0].addr),
-            ("unknown", None)
-        );
+        assert_eq!((hosts.hosts[0].health.as_str(), hosts.hosts[0].addr), ("unknown", None));
         assert_eq!(hosts.epoch, asked.admin.fleet.epoch().to_string());
     }
 
@@ -331,28 +280,17 @@ mod tests {
         ] {
             let (status, body) = asked.get(method, uri, &none).await;
             assert_eq!(status, expected, "{uri}");
-            assert!(
-                serde_json::from_str::<ErrorReply>(&body)
-                    .unwrap()
-                    .error
-                    .hint
-                    .is_some()
-            );
+            assert!(serde_json::from_str::<ErrorReply>(&body).unwrap().error.hint.is_some());
         }
         let mut page = HeaderMap::new();
         page.insert(header::ORIGIN, "https://example.com".parse().unwrap());
-        assert_eq!(
-            asked.get(Method::POST, "/evict?worker=x", &page).await.0,
-            403
-        );
+        assert_eq!(asked.get(Method::POST, "/evict?worker=x", &page).await.0, 403);
     }
 
     #[tokio::test]
     async fn nothing_to_evict_where_nothing_runs() {
         let asked = asked();
-        let found = asked
-            .get(Method::POST, "/evict?worker=x", &HeaderMap::new())
-            .await;
+        let found = asked.get(Method::POST, "/evict?worker=x", &HeaderMap::new()).await;
         assert_eq!(found, (200, "{\"evicted\":0}\n".into()));
     }
 }

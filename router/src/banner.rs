@@ -28,49 +28,26 @@ pub(crate) fn print(addresses: Addresses, fleet: &Fleet, settings: &Settings) {
         FleetSettings::Embedded(embedded) => embedded::worker_names(&embedded.workers),
         FleetSettings::External(_) => Vec::new(),
     };
-    let text = text(
-        addresses,
-        &fleet.all_up().unwrap_or_default(),
-        &workers,
-        &settings.routes,
-    );
+    let text = text(addresses, &fleet.all_up().unwrap_or_default(), &workers, &settings.routes);
     let mut stdout = io::stdout().lock();
     // Somebody who closed stdout does not want to read it.
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-fn text(
-    addresses: Addresses,
-    hosts: &[ReadyHost],
-    workers: &[WorkerName],
-    routes: &Routes,
-) -> String {
+fn text(addresses: Addresses, hosts: &[ReadyHost], workers: &[WorkerName], routes: &Routes) -> String {
     let mut text = String::from("\nwarmshard is ready\n\n");
     let mut row = |name: &str, what: String| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {name:<8} {what}");
     };
     row("data", format!("http://{}", addresses.data));
-    row(
-        "admin",
-        format!(
-            "http://{}  (/healthz /readyz /metrics /hosts)",
-            addresses.admin
-        ),
-    );
+    row("admin", format!("http://{}  (/healthz /readyz /metrics /hosts)", addresses.admin));
     for host in hosts {
-        let process = host
-            .pid
-            .map(|pid| format!("process {pid}, "))
-            .unwrap_or_default();
+        let process = host.pid.map(|pid| format!("process {pid}, ")).unwrap_or_default();
         row(host.id.as_str(), format!("{process}http://{}", host.addr));
     }
-    let lines: Vec<String> = workers
-        .iter()
-        .filter_map(|worker| Some(curl(addresses.data, &routes.example(worker)?)))
-        .collect();
+    let lines: Vec<String> =
+        workers.iter().filter_map(|worker| Some(curl(addresses.data, &routes.example(worker)?))).collect();
     if !lines.is_empty() {
         text.push_str("\nTry:\n");
         for line in lines {
@@ -96,14 +73,7 @@ pub(crate) fn write_ready_file(path: &Path, addresses: Addresses, fleet: &Fleet)
     let Some(hosts) = fleet.all_up() else {
         return Ok(());
     };
-    write(
-        path,
-        &ReadyFile {
-            data: addresses.data,
-            admin: addresses.admin,
-            hosts,
-        },
-    )
+    write(path, &ReadyFile { data: addresses.data, admin: addresses.admin, hosts })
 }
 
 /// Writes it anew whenever a host was restarted.
@@ -132,9 +102,7 @@ pub(crate) fn remove_ready_file(path: &Path) -> io::Result<()> {
 
 /// Whoever sees the file sees all of it: it is renamed into place.
 fn write(path: &Path, ready: &ReadyFile) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     serde_json::to_writer(&mut file, ready)?;
     file.write_all(b"\n")?;
@@ -152,10 +120,7 @@ mod tests {
     use crate::fleet::{Place, tests::fleet_of};
 
     fn addresses() -> Addresses {
-        Addresses {
-            data: ([127, 0, 0, 1], 8080).into(),
-            admin: ([127, 0, 0, 1], 9090).into(),
-        }
+        Addresses { data: ([127, 0, 0, 1], 8080).into(), admin: ([127, 0, 0, 1], 9090).into() }
     }
 
     #[test]
@@ -166,10 +131,7 @@ mod tests {
             addr: ([127, 0, 0, 1], 40001).into(),
         };
         let workers = ["fastapi", "hello"].map(|name| WorkerName::parse(name).unwrap());
-        let local = Route {
-            host: "{worker}.localhost".parse().unwrap(),
-            worker: None,
-        };
+        let local = Route { host: "{worker}.localhost".parse().unwrap(), worker: None };
         let text = text(addresses(), &[host], &workers, &Routes(vec![local]));
         let expected = "
 warmshard is ready
@@ -191,10 +153,7 @@ Ctrl-C stops everything.
     #[test]
     fn a_name_that_does_not_resolve_is_given_as_a_header() {
         let line = curl(addresses().data, "shop.example.com");
-        assert_eq!(
-            line,
-            "curl -H 'Host: shop.example.com' http://127.0.0.1:8080/"
-        );
+        assert_eq!(line, "curl -H 'Host: shop.example.com' http://127.0.0.1:8080/");
     }
 
     #[tokio::test]
@@ -206,20 +165,10 @@ Ctrl-C stops everything.
         assert!(!path.exists(), "no host is up yet");
 
         let host = Arc::clone(&fleet.hosts()[0]);
-        let keeper = tokio::spawn(keep_ready_file(
-            path.clone(),
-            addresses(),
-            Arc::clone(&fleet),
-        ));
+        let keeper = tokio::spawn(keep_ready_file(path.clone(), addresses(), Arc::clone(&fleet)));
         tokio::task::yield_now().await;
         for port in [1, 2] {
-            fleet.arrived(
-                &host,
-                Place {
-                    address: ([127, 0, 0, 1], port).into(),
-                    pid: Some(9),
-                },
-            );
+            fleet.arrived(&host, Place { address: ([127, 0, 0, 1], port).into(), pid: Some(9) });
             fleet.observe(&host, Observation::ProbeSucceeded);
             let found = loop {
                 let text = std::fs::read(&path).unwrap_or_default();
@@ -228,10 +177,7 @@ Ctrl-C stops everything.
                     _ => tokio::task::yield_now().await,
                 }
             };
-            assert_eq!(
-                (found.data, found.hosts[0].pid),
-                (addresses().data, Some(9))
-            );
+            assert_eq!((found.data, found.hosts[0].pid), (addresses().data, Some(9)));
         }
         keeper.abort();
         remove_ready_file(&path).unwrap();

@@ -73,14 +73,8 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
     }
     args.insert(0, "router".into());
     match Arguments::try_parse_from(args) {
-        Ok(Arguments {
-            command: Some(Command::Check { file }),
-            ..
-        }) => check(&file),
-        Ok(Arguments {
-            command: None,
-            start,
-        }) => serve(start),
+        Ok(Arguments { command: Some(Command::Check { file }), .. }) => check(&file),
+        Ok(Arguments { command: None, start }) => serve(start),
         Err(error) => {
             // Nothing can be done when even the usage cannot be printed.
             let _ = error.print();
@@ -106,31 +100,20 @@ fn check(file: &std::path::Path) -> ExitCode {
     };
     let hosts = settings.members().len();
     let epoch = settings.build_placement().epoch();
-    println!(
-        "{}: no problems; {hosts} hosts, epoch {epoch}",
-        file.display()
-    );
+    println!("{}: no problems; {hosts} hosts, epoch {epoch}", file.display());
     ExitCode::SUCCESS
 }
 
 fn serve(start: Start) -> ExitCode {
     telemetry::start_logging();
-    let file = start
-        .config
-        .unwrap_or_else(surroundings::default_shard_file);
+    let file = start.config.unwrap_or_else(surroundings::default_shard_file);
     let Some(settings) = read(&file) else {
         return ExitCode::from(WRONG_INPUT);
     };
-    let program = start
-        .isolate_host
-        .map_or_else(HostProgram::own, |path| Ok(HostProgram::at(path)));
-    let outcome = program.map_err(Into::into).and_then(|program| {
-        server::run(server::Start {
-            settings,
-            program,
-            ready_file: start.ready_file,
-        })
-    });
+    let program = start.isolate_host.map_or_else(HostProgram::own, |path| Ok(HostProgram::at(path)));
+    let outcome = program
+        .map_err(Into::into)
+        .and_then(|program| server::run(server::Start { settings, program, ready_file: start.ready_file }));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -171,9 +154,7 @@ mod tests {
     fn arguments_are_read() {
         let parse = |args: &[&str]| Arguments::try_parse_from([&["router"], args].concat());
         assert!(parse(&[]).unwrap().command.is_none());
-        let start = parse(&["--config", "a.toml", "--ready-file", "r.json"])
-            .unwrap()
-            .start;
+        let start = parse(&["--config", "a.toml", "--ready-file", "r.json"]).unwrap().start;
         assert_eq!(start.config, Some("a.toml".into()));
         assert_eq!(start.ready_file, Some("r.json".into()));
         let Some(Command::Check { file }) = parse(&["check", "b.toml"]).unwrap().command else {

@@ -55,28 +55,19 @@ impl HostProgram {
     /// This executable again.
     pub(crate) fn own() -> std::io::Result<Self> {
         let program = std::env::current_exe()?;
-        Ok(Self {
-            program,
-            first: Some(ISOLATE_HOST.into()),
-        })
+        Ok(Self { program, first: Some(ISOLATE_HOST.into()) })
     }
 
     /// Another executable.
     pub(crate) fn at(program: PathBuf) -> Self {
-        Self {
-            program,
-            first: None,
-        }
+        Self { program, first: None }
     }
 
     /// A command in a process group of its own, so that Ctrl-C reaches the router
     /// alone, which then stops everything in order.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.first)
-            .process_group(0)
-            .kill_on_drop(true);
+        command.args(&self.first).process_group(0).kill_on_drop(true);
         command
     }
 }
@@ -125,10 +116,7 @@ enum Stop {
 
 impl Hosts {
     pub(crate) fn none() -> Self {
-        Self {
-            supervisors: JoinSet::new(),
-            stop: watch::Sender::new(Stop::No),
-        }
+        Self { supervisors: JoinSet::new(), stop: watch::Sender::new(Stop::No) }
     }
 
     /// Starts every host of the fleet and keeps it running.
@@ -201,8 +189,7 @@ impl Supervisor {
     /// One process from start to end. `Ok` means that it was told to stop.
     async fn run_once(&mut self, ever_listened: &mut bool) -> Result<(), ChildError> {
         metric::host_started(self.host.id());
-        let mut process =
-            HostProcess::start(self.embedded.serve_command(&self.host), self.host.id())?;
+        let mut process = HostProcess::start(self.embedded.serve_command(&self.host), self.host.id())?;
         tokio::select! {
             address = process.listening() => {
                 let place = Place { address: address?, pid: process.pid() };

@@ -45,10 +45,7 @@ impl Host {
     }
 
     pub(crate) fn state(&self) -> State {
-        self.health
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .state()
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).state()
     }
 
     pub(crate) fn begin_request(&self) -> Raised {
@@ -86,11 +83,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(
-        members: Vec<Member>,
-        placement: Box<dyn Placement>,
-        policy: HealthPolicy,
-    ) -> Self {
+    pub(crate) fn new(members: Vec<Member>, placement: Box<dyn Placement>, policy: HealthPolicy) -> Self {
         let host = |member| {
             Arc::new(Host {
                 member,
@@ -101,23 +94,13 @@ impl Fleet {
             })
         };
         let hosts: Vec<Arc<Host>> = members.into_iter().map(host).collect();
-        let by_id = hosts
-            .iter()
-            .map(|host| (host.id().clone(), Arc::clone(host)))
-            .collect();
+        let by_id = hosts.iter().map(|host| (host.id().clone(), Arc::clone(host))).collect();
         for host in &hosts {
             metric::host_is(host.id(), State::Unknown);
         }
         metric::epoch(placement.epoch());
         let (changes, arrivals) = (watch::Sender::new(()), Notify::new());
-        Self {
-            placement,
-            hosts,
-            by_id,
-            policy,
-            changes,
-            arrivals,
-        }
+        Self { placement, hosts, by_id, policy, changes, arrivals }
     }
 
     pub(crate) fn hosts(&self) -> &[Arc<Host>] {
@@ -138,8 +121,7 @@ impl Fleet {
 
     /// A worker's hosts, best first.
     pub(crate) fn candidates(&self, worker: &WorkerName) -> Vec<HostId> {
-        self.placement
-            .candidates(&ShardKey::of_worker(worker.clone()))
+        self.placement.candidates(&ShardKey::of_worker(worker.clone()))
     }
 
     /// The host to send a request to next.
@@ -148,15 +130,10 @@ impl Fleet {
         candidates: &[HostId],
         tried: &[(HostId, Outcome)],
     ) -> Result<(Arc<Host>, Place, Decision), NoHost> {
-        let standing = |id: &HostId| {
-            self.host(id)
-                .map_or(Standing::Absent, |host| host.standing())
-        };
+        let standing = |id: &HostId| self.host(id).map_or(Standing::Absent, |host| host.standing());
         let decision = choose(candidates, standing, tried)?;
         // It had a place a moment ago; if it has just lost it, it is as if it had none.
-        let host = self
-            .host(&decision.host)
-            .ok_or(NoHost::NoneRunning(candidates.len()))?;
+        let host = self.host(&decision.host).ok_or(NoHost::NoneRunning(candidates.len()))?;
         let place = host.place().ok_or(NoHost::NoneRunning(candidates.len()))?;
         Ok((Arc::clone(host), place, decision))
     }
@@ -212,11 +189,7 @@ impl Fleet {
     pub(crate) fn all_up(&self) -> Option<Vec<ReadyHost>> {
         let ready = |host: &Arc<Host>| {
             let place = host.place().filter(|_| host.state() == State::Up)?;
-            Some(ReadyHost {
-                id: host.id().clone(),
-                pid: place.pid,
-                addr: place.address,
-            })
+            Some(ReadyHost { id: host.id().clone(), pid: place.pid, addr: place.address })
         };
         self.hosts.iter().map(ready).collect()
     }
@@ -246,20 +219,14 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn fleet_of(ids: &[&str]) -> Fleet {
-        let member = |id: &&str| Member {
-            id: HostId::parse(id).unwrap(),
-            weight: Weight::ONE,
-        };
+        let member = |id: &&str| Member { id: HostId::parse(id).unwrap(), weight: Weight::ONE };
         let members: Vec<Member> = ids.iter().map(member).collect();
         let ring = Ring::new(&members, Ring::DEFAULT_VNODES, Ring::DEFAULT_SEED);
         Fleet::new(members, Box::new(ring), HealthPolicy::default())
     }
 
     fn place(port: u16) -> Place {
-        Place {
-            address: ([127, 0, 0, 1], port).into(),
-            pid: Some(u32::from(port)),
-        }
+        Place { address: ([127, 0, 0, 1], port).into(), pid: Some(u32::from(port)) }
     }
 
     #[test]

@@ -49,23 +49,16 @@ impl Call<'_> {
     }
 
     async fn send_without_limit(self) -> Result<Bytes, CallError> {
-        let stream = TcpStream::connect(self.address)
-            .await
-            .map_err(CallError::Connect)?;
+        let stream = TcpStream::connect(self.address).await.map_err(CallError::Connect)?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(CallError::Http)?;
         let driver = tokio::spawn(connection);
         let answer = async {
-            let response = sender
-                .send_request(self.request())
-                .await
-                .map_err(CallError::Http)?;
+            let response = sender.send_request(self.request()).await.map_err(CallError::Http)?;
             if response.status() != StatusCode::OK {
                 return Err(CallError::Status(response.status()));
             }
-            let body = Limited::new(response.into_body(), LARGEST_ANSWER)
-                .collect()
-                .await;
+            let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
             Ok(body.map_err(CallError::Body)?.to_bytes())
         };
         let answer = answer.await;
@@ -76,21 +69,11 @@ impl Call<'_> {
     fn request(&self) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self
-            .path
-            .parse()
-            .expect("paths are written in this program");
-        let address = self
-            .address
-            .to_string()
-            .parse()
-            .expect("an address is a header value");
+        *request.uri_mut() = self.path.parse().expect("paths are written in this program");
+        let address = self.address.to_string().parse().expect("an address is a header value");
         request.headers_mut().insert(header::HOST, address);
         if let Some(key) = self.key {
-            let value = key
-                .reveal()
-                .parse()
-                .expect("fleet keys are printable ASCII");
+            let value = key.reveal().parse().expect("fleet keys are printable ASCII");
             request.headers_mut().insert(wire::KEY, value);
         }
         request

@@ -23,11 +23,7 @@ pub(crate) fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    bound.map_err(|source| BindError {
-        address,
-        key,
-        source,
-    })
+    bound.map_err(|source| BindError { address, key, source })
 }
 
 /// Hands a bound socket to pingora the way a router being replaced would: in

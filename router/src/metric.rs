@@ -26,15 +26,12 @@ const INFO: &str = "warmshard_router_info";
 
 /// From half a millisecond, where warm requests are, to a minute.
 const SECONDS: [f64; 17] = [
-    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-    15.0, 60.0,
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0,
 ];
 
 /// Installs the recorder that `GET /metrics` renders.
 pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets(&SECONDS)?
-        .build_recorder();
+    let recorder = PrometheusBuilder::new().set_buckets(&SECONDS)?.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
     describe();
@@ -42,29 +39,17 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_counter!(
-        REQUESTS,
-        "Requests answered, by how they met their isolate, host and status class"
-    );
-    describe_histogram!(
-        DURATION,
-        "Seconds from a request's headers to the end of its answer"
-    );
+    describe_counter!(REQUESTS, "Requests answered, by how they met their isolate, host and status class");
+    describe_histogram!(DURATION, "Seconds from a request's headers to the end of its answer");
     describe_counter!(COLD_STARTS, "Requests that caused a restore");
     describe_histogram!(RESTORE, "Seconds a restore took, as the host measured it");
     describe_counter!(PLACEMENTS, "Hosts chosen, by reason");
-    describe_counter!(
-        RETRIES,
-        "Requests sent on to the next host, by what happened at the one before"
-    );
+    describe_counter!(RETRIES, "Requests sent on to the next host, by what happened at the one before");
     describe_gauge!(IN_FLIGHT, "Requests in flight");
     describe_gauge!(HOST_UP, "1 when the host is up");
     describe_counter!(HOST_CHANGES, "Changes of a host's health, by cause");
     describe_counter!(HOST_STARTS, "Times an embedded host was started");
-    describe_gauge!(
-        INFO,
-        "Always 1; routers whose epochs differ place differently"
-    );
+    describe_gauge!(INFO, "Always 1; routers whose epochs differ place differently");
 }
 
 /// How a request ended, as its labels.
@@ -91,9 +76,7 @@ pub(crate) fn status_class(status: Option<u16>) -> &'static str {
 
 pub(crate) fn answered(request: &Answered<'_>) {
     let start = request.start.map_or("none", StartKind::as_str);
-    let host = request
-        .host
-        .map_or_else(|| "none".to_owned(), ToString::to_string);
+    let host = request.host.map_or_else(|| "none".to_owned(), ToString::to_string);
     if request.start == Some(StartKind::Cold) {
         counter!(COLD_STARTS, "host" => host.clone()).increment(1);
     }
@@ -123,11 +106,8 @@ pub(crate) fn in_flight(count: usize) {
 
 pub(crate) fn host_changed(host: &HostId, to: State, cause: Cause) {
     host_is(host, to);
-    let labels = [
-        ("host", host.to_string()),
-        ("to", to.as_str().to_owned()),
-        ("cause", cause.as_str().to_owned()),
-    ];
+    let labels =
+        [("host", host.to_string()), ("to", to.as_str().to_owned()), ("cause", cause.as_str().to_owned())];
     counter!(HOST_CHANGES, &labels).increment(1);
 }
 
@@ -152,10 +132,7 @@ mod tests {
     #[test]
     fn statuses_have_classes() {
         let of = |status| status_class(Some(status));
-        assert_eq!(
-            [of(101), of(200), of(304), of(404), of(503)],
-            ["1xx", "2xx", "3xx", "4xx", "5xx"]
-        );
+        assert_eq!([of(101), of(200), of(304), of(404), of(503)], ["1xx", "2xx", "3xx", "4xx", "5xx"]);
         assert_eq!(status_class(None), "aborted");
     }
 }

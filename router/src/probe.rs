@@ -27,11 +27,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>) {
         };
         let starting = fleet.hosts().iter().any(unheard);
         let interval = fleet.policy().interval;
-        let pause = if starting {
-            interval.min(WHILE_STARTING)
-        } else {
-            interval
-        };
+        let pause = if starting { interval.min(WHILE_STARTING) } else { interval };
         tokio::select! {
             () = sleep_until(round + pause) => {}
             () = fleet.arrival() => {}

@@ -148,10 +148,7 @@ impl ProxyHttp for Proxy {
         request: &mut Request,
     ) -> Result<()> {
         let Some(worker) = &request.worker else {
-            return Error::e_explain(
-                ErrorType::InternalError,
-                "no worker was found for this request",
-            );
+            return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
         };
         let client = session.client_addr().and_then(|address| address.as_inet());
         let told = ToHost {
@@ -207,10 +204,7 @@ impl ProxyHttp for Proxy {
         request: &mut Request,
         reused_connection: bool,
     ) -> Box<Error> {
-        let body_began = request
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.body_began);
+        let body_began = request.attempt.as_ref().is_some_and(|attempt| attempt.body_began);
         let situation = Situation {
             trouble: request.trouble(&error),
             response_began: final_head(session).is_some(),
@@ -237,16 +231,10 @@ impl ProxyHttp for Proxy {
         error: &Error,
         request: &mut Request,
     ) -> FailToProxy {
-        let failure = request
-            .failure
-            .take()
-            .unwrap_or_else(|| Failure::outside_attempts(error));
+        let failure = request.failure.take().unwrap_or_else(|| Failure::outside_attempts(error));
         let status = respond::answer_and_close(session, &failure, request.id()).await;
         request.failure = Some(failure);
-        FailToProxy {
-            error_code: status,
-            can_reuse_downstream: false,
-        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Request) {
@@ -258,13 +246,7 @@ impl ProxyHttp for Proxy {
         true
     }
 
-    fn suppress_proxy_warn_log(
-        &self,
-        _: &Session,
-        _: &Request,
-        _: &Error,
-        _: ProxyWarnLogContext,
-    ) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Request, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 }

@@ -104,9 +104,7 @@ impl Failure {
             Self::NoRoute(error) => error.to_string(),
             Self::NoHost(error) => error.to_string(),
             Self::Refused(why) => format!("the worker's host refused the request ({why})"),
-            Self::HostLost => {
-                "the connection to the worker's host was lost before it answered".to_owned()
-            }
+            Self::HostLost => "the connection to the worker's host was lost before it answered".to_owned(),
             Self::HostSilent => "the worker's host sent nothing for too long".to_owned(),
             Self::HostGarbage => "the worker's host sent something that is not HTTP".to_owned(),
             Self::BrokenOff => "the answer broke off".to_owned(),
@@ -118,21 +116,19 @@ impl Failure {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoRoute(_) => Some(
-                "the worker's name is part of the host name, as in `curl http://WORKER.localhost:8080/`",
-            ),
-            Self::NoHost(NoHost::Empty | NoHost::NoneRunning(_)) => Some(
-                "hosts may still be starting; /readyz on the admin listener says when they are ready",
-            ),
-            Self::NoHost(_) => {
-                Some("try again in a moment; /hosts on the admin listener shows each host")
+            Self::NoRoute(_) => {
+                Some("the worker's name is part of the host name, as in `curl http://WORKER.localhost:8080/`")
             }
+            Self::NoHost(NoHost::Empty | NoHost::NoneRunning(_)) => {
+                Some("hosts may still be starting; /readyz on the admin listener says when they are ready")
+            }
+            Self::NoHost(_) => Some("try again in a moment; /hosts on the admin listener shows each host"),
             Self::Refused(_) => {
                 Some("try again in a moment; only a body of up to 64 KiB can move to another host")
             }
-            Self::HostLost => Some(
-                "it may have been processed, so it was not sent again; repeat it if that is safe",
-            ),
+            Self::HostLost => {
+                Some("it may have been processed, so it was not sent again; repeat it if that is safe")
+            }
             _ => None,
         }
     }
@@ -162,11 +158,7 @@ fn head(status: StatusCode, length: usize, request_id: &str) -> Result<ResponseH
 }
 
 /// Answers before anything was sent anywhere; the client's connection stays.
-pub(crate) async fn answer(
-    session: &mut Session,
-    failure: &Failure,
-    request_id: &str,
-) -> Result<()> {
+pub(crate) async fn answer(session: &mut Session, failure: &Failure, request_id: &str) -> Result<()> {
     let Some(reply) = failure.reply(request_id) else {
         return Ok(());
     };
@@ -177,11 +169,7 @@ pub(crate) async fn answer(
 
 /// Answers unless an answer began already, and gives up the client's connection,
 /// whose state nobody knows. Returns the status, 0 for none.
-pub(crate) async fn answer_and_close(
-    session: &mut Session,
-    failure: &Failure,
-    request_id: &str,
-) -> u16 {
+pub(crate) async fn answer_and_close(session: &mut Session, failure: &Failure, request_id: &str) -> u16 {
     let Some(Ok((head, body))) = failure.reply(request_id) else {
         return 0;
     };
@@ -199,10 +187,7 @@ mod tests {
 
     fn reply(failure: &Failure) -> (u16, ErrorReply) {
         let (head, body) = failure.reply("00000000deadbeef").unwrap().unwrap();
-        let found = head.headers[header::CONTENT_LENGTH.as_str()]
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let found = head.headers[header::CONTENT_LENGTH.as_str()].to_str().unwrap().to_owned();
         assert_eq!(found, body.len().to_string());
         (head.status.as_u16(), serde_json::from_slice(&body).unwrap())
     }
@@ -214,14 +199,8 @@ mod tests {
             expected: "`{worker}.localhost`".into(),
         });
         let (status, reply) = reply(&failure);
-        assert_eq!(
-            (status, reply.error.code.as_str()),
-            (404, "unknown_host_name")
-        );
-        assert_eq!(
-            reply.error.message,
-            "found the host name `example.com`, expected `{worker}.localhost`"
-        );
+        assert_eq!((status, reply.error.code.as_str()), (404, "unknown_host_name"));
+        assert_eq!(reply.error.message, "found the host name `example.com`, expected `{worker}.localhost`");
         assert_eq!(reply.error.request_id.as_deref(), Some("00000000deadbeef"));
         assert!(reply.error.hint.is_some());
     }
@@ -229,21 +208,9 @@ mod tests {
     #[test]
     fn each_failure_has_its_status() {
         for (failure, expected) in [
-            (
-                Failure::NoHost(NoHost::NoneRunning(2)),
-                (503, "no_host_running"),
-            ),
-            (
-                Failure::NoHost(NoHost::Refused {
-                    tried: 2,
-                    refused: 1,
-                }),
-                (503, "fleet_full"),
-            ),
-            (
-                Failure::NoHost(NoHost::AllFailed(2)),
-                (502, "no_host_reached"),
-            ),
+            (Failure::NoHost(NoHost::NoneRunning(2)), (503, "no_host_running")),
+            (Failure::NoHost(NoHost::Refused { tried: 2, refused: 1 }), (503, "fleet_full")),
+            (Failure::NoHost(NoHost::AllFailed(2)), (502, "no_host_reached")),
             (Failure::Refused("draining".into()), (503, "host_full")),
             (Failure::HostLost, (502, "host_lost")),
             (Failure::HostSilent, (504, "host_silent")),

@@ -46,38 +46,25 @@ const LAST_TASKS: Duration = Duration::from_millis(500);
 
 /// Runs until a signal stops it.
 pub(crate) fn run(start: Start) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(start));
     runtime.shutdown_timeout(LAST_TASKS);
     outcome
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
-    let Start {
-        settings,
-        program,
-        ready_file,
-    } = start;
+    let Start { settings, program, ready_file } = start;
     let mut signals = Signals::listen()?;
     let data = listeners::bind(settings.listen.data, "listen.data")?;
     let admin = listeners::bind(settings.listen.admin, "listen.admin")?;
-    let addresses = Addresses {
-        data: data.local_addr()?,
-        admin: admin.local_addr()?,
-    };
+    let addresses = Addresses { data: data.local_addr()?, admin: admin.local_addr()? };
     if let Some(path) = &ready_file {
         banner::remove_ready_file(path)?;
     }
 
     let metrics = metric::install()?;
     let key = settings.key.clone().unwrap_or_else(random_key);
-    let fleet = Fleet::new(
-        settings.members(),
-        settings.build_placement(),
-        settings.health,
-    );
+    let fleet = Fleet::new(settings.members(), settings.build_placement(), settings.health);
     let router = Router::start(&settings, &key, Arc::new(fleet), data)?;
     let admin_api = Admin {
         fleet: Arc::clone(&router.fleet),
@@ -105,11 +92,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
         let signal = signals.next().await;
         tracing::info!(signal, in_flight = router.in_flight.count(), "stopping");
     }
-    let limit = if outcome.is_ok() {
-        settings.timeouts.drain
-    } else {
-        Duration::ZERO
-    };
+    let limit = if outcome.is_ok() { settings.timeouts.drain } else { Duration::ZERO };
     router.stop(limit, &mut signals).await;
     hosts.stop(&mut signals).await;
     tracing::info!("stopped");
@@ -155,13 +138,7 @@ impl Router {
         let service = tokio::spawn(async move {
             Service::start_service(&mut service, Some(sockets), stopped, 1).await;
         });
-        Ok(Self {
-            fleet,
-            in_flight,
-            phase: watch::Sender::new(Phase::Starting),
-            stopping,
-            service,
-        })
+        Ok(Self { fleet, in_flight, phase: watch::Sender::new(Phase::Starting), stopping, service })
     }
 
     /// Gets the hosts going and waits until they answer.
@@ -176,23 +153,13 @@ impl Router {
             shard_file::Fleet::External(external) => {
                 for host in external {
                     if let Some(known) = self.fleet.host(&host.member.id) {
-                        self.fleet.arrived(
-                            known,
-                            Place {
-                                address: host.address,
-                                pid: None,
-                            },
-                        );
+                        self.fleet.arrived(known, Place { address: host.address, pid: None });
                     }
                 }
                 self.until(Fleet::any_up).await;
             }
             shard_file::Fleet::Embedded(embedded) => {
-                let embedded = Embedded {
-                    settings: embedded.clone(),
-                    program,
-                    key: key.clone(),
-                };
+                let embedded = Embedded { settings: embedded.clone(), program, key: key.clone() };
                 embedded.deploy().await?;
                 hosts.start(&embedded, &self.fleet);
                 tokio::select! {
@@ -223,11 +190,7 @@ impl Router {
         self.phase.send_replace(Phase::Serving);
         if let Some(path) = ready_file {
             banner::write_ready_file(&path, addresses, &self.fleet)?;
-            tokio::spawn(banner::keep_ready_file(
-                path,
-                addresses,
-                Arc::clone(&self.fleet),
-            ));
+            tokio::spawn(banner::keep_ready_file(path, addresses, Arc::clone(&self.fleet)));
         }
         banner::print(addresses, &self.fleet, settings);
         Ok(())

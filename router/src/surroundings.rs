@@ -22,9 +22,7 @@ impl Surroundings for Machine {
 
 /// Reads and checks a shard file.
 pub(crate) fn read_shard_file(path: &Path) -> Result<Settings, Problems> {
-    let text = Machine
-        .read(path)
-        .map_err(|why| Problems::unreadable(path, &why))?;
+    let text = Machine.read(path).map_err(|why| Problems::unreadable(path, &why))?;
     shard_file::parse(path, &text, &Machine)
 }
 
@@ -38,11 +36,6 @@ pub(crate) fn default_shard_file() -> PathBuf {
         return here;
     }
     let executable = std::env::current_exe().unwrap_or_default();
-    let beside = executable
-        .ancestors()
-        .map(|folder| folder.join(DEFAULT_SHARD_FILE));
-    beside
-        .into_iter()
-        .find(|path| path.is_file())
-        .unwrap_or(here)
+    let beside = executable.ancestors().map(|folder| folder.join(DEFAULT_SHARD_FILE));
+    beside.into_iter().find(|path| path.is_file()).unwrap_or(here)
 }

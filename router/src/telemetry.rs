@@ -11,17 +11,11 @@ const QUIET: &str = "pingora_proxy=off,pingora_core=warn";
 /// Starts logging. A second call in one process changes nothing.
 pub(crate) fn start_logging() {
     let asked = std::env::var("WARMSHARD_LOG").unwrap_or_default();
-    let wanted = if asked.trim().is_empty() {
-        "info"
-    } else {
-        asked.trim()
-    };
+    let wanted = if asked.trim().is_empty() { "info" } else { asked.trim() };
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"));
     let refused = filter.as_ref().err().map(ToString::to_string);
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},info")));
-    let format = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if std::env::var("WARMSHARD_LOG_FORMAT").is_ok_and(|format| format == "json") {
         format.json().flatten_event(true).finish().try_init()
     } else {

@@ -88,21 +88,13 @@ pub fn choose(
     tried: &[(HostId, Outcome)],
 ) -> Result<Decision, NoHost> {
     let home = candidates.first().ok_or(NoHost::Empty)?;
-    let outcome = |id: &HostId| {
-        tried
-            .iter()
-            .find(|(host, _)| host == id)
-            .map(|&(_, outcome)| outcome)
-    };
+    let outcome = |id: &HostId| tried.iter().find(|(host, _)| host == id).map(|&(_, outcome)| outcome);
     let find = |wanted: Standing| {
         let fits = |id: &&HostId| outcome(id).is_none() && standing(id) == wanted;
         candidates.iter().position(|id| fits(&id))
     };
-    let decision = |position: usize, reason| Decision {
-        host: candidates[position].clone(),
-        reason,
-        position,
-    };
+    let decision =
+        |position: usize, reason| Decision { host: candidates[position].clone(), reason, position };
     if let Some(position) = find(Standing::Eligible).or_else(|| find(Standing::Settling)) {
         let reason = match (position, outcome(home), standing(home)) {
             (0, ..) => Reason::Home,
@@ -121,10 +113,7 @@ pub fn choose(
     if tried.is_empty() {
         return Err(NoHost::NoneRunning(candidates.len()));
     }
-    let refused = tried
-        .iter()
-        .filter(|(_, outcome)| *outcome == Outcome::Refused)
-        .count();
+    let refused = tried.iter().filter(|(_, outcome)| *outcome == Outcome::Refused).count();
     match (tried.len(), refused) {
         (tried, 0) => Err(NoHost::AllFailed(tried)),
         (tried, refused) => Err(NoHost::Refused { tried, refused }),
@@ -137,19 +126,13 @@ mod tests {
     use super::*;
 
     /// Chooses among hosts `a`, `b`, `c`, … of the given standings.
-    fn chosen(
-        standings: &[Standing],
-        tried: &[(&str, Outcome)],
-    ) -> Result<(String, Reason), NoHost> {
+    fn chosen(standings: &[Standing], tried: &[(&str, Outcome)]) -> Result<(String, Reason), NoHost> {
         let id = |n: usize| HostId::parse(&char::from(b'a' + n as u8).to_string()).unwrap();
         let candidates: Vec<HostId> = (0..standings.len()).map(id).collect();
         let standing = |host: &HostId| standings[usize::from(host.as_str().as_bytes()[0] - b'a')];
-        let tried: Vec<(HostId, Outcome)> = tried
-            .iter()
-            .map(|&(host, outcome)| (HostId::parse(host).unwrap(), outcome))
-            .collect();
-        choose(&candidates, standing, &tried)
-            .map(|decision| (decision.host.to_string(), decision.reason))
+        let tried: Vec<(HostId, Outcome)> =
+            tried.iter().map(|&(host, outcome)| (HostId::parse(host).unwrap(), outcome)).collect();
+        choose(&candidates, standing, &tried).map(|decision| (decision.host.to_string(), decision.reason))
     }
 
     fn taken(host: &str, reason: Reason) -> Result<(String, Reason), NoHost> {
@@ -160,57 +143,33 @@ mod tests {
     fn the_home_comes_first_and_each_detour_says_why() {
         assert_eq!(chosen(&[Eligible, Eligible], &[]), taken("a", Reason::Home));
         assert_eq!(chosen(&[Down, Eligible], &[]), taken("b", Reason::HomeDown));
-        assert_eq!(
-            chosen(&[Absent, Eligible], &[]),
-            taken("b", Reason::HomeAbsent)
-        );
+        assert_eq!(chosen(&[Absent, Eligible], &[]), taken("b", Reason::HomeAbsent));
         let refused = [("a", Outcome::Refused)];
-        assert_eq!(
-            chosen(&[Eligible, Eligible], &refused),
-            taken("b", Reason::HomeRefused)
-        );
+        assert_eq!(chosen(&[Eligible, Eligible], &refused), taken("b", Reason::HomeRefused));
         let failed = [("a", Outcome::Failed)];
-        assert_eq!(
-            chosen(&[Down, Down, Eligible], &failed),
-            taken("c", Reason::HomeFailed)
-        );
+        assert_eq!(chosen(&[Down, Down, Eligible], &failed), taken("c", Reason::HomeFailed));
     }
 
     #[test]
     fn a_settling_host_waits_while_another_can_answer() {
-        assert_eq!(
-            chosen(&[Settling, Eligible], &[]),
-            taken("b", Reason::HomeSettling)
-        );
+        assert_eq!(chosen(&[Settling, Eligible], &[]), taken("b", Reason::HomeSettling));
         assert_eq!(chosen(&[Settling, Down], &[]), taken("a", Reason::Home));
         assert_eq!(chosen(&[Down, Settling], &[]), taken("b", Reason::HomeDown));
         let failed = [("b", Outcome::Failed)];
-        assert_eq!(
-            chosen(&[Settling, Eligible], &failed),
-            taken("a", Reason::Home)
-        );
+        assert_eq!(chosen(&[Settling, Eligible], &failed), taken("a", Reason::Home));
     }
 
     #[test]
     fn health_is_ignored_rather_than_turning_a_request_away() {
         assert_eq!(chosen(&[Down, Down], &[]), taken("a", Reason::LastResort));
         let failed = [("a", Outcome::Failed)];
-        assert_eq!(
-            chosen(&[Eligible, Down], &failed),
-            taken("b", Reason::LastResort)
-        );
+        assert_eq!(chosen(&[Eligible, Down], &failed), taken("b", Reason::LastResort));
     }
 
     #[test]
     fn no_host_is_tried_twice() {
         let tried = [("a", Outcome::Refused), ("b", Outcome::Failed)];
-        assert_eq!(
-            chosen(&[Eligible, Eligible], &tried),
-            Err(NoHost::Refused {
-                tried: 2,
-                refused: 1
-            })
-        );
+        assert_eq!(chosen(&[Eligible, Eligible], &tried), Err(NoHost::Refused { tried: 2, refused: 1 }));
         assert_eq!(chosen(&[Absent, Absent], &[]), Err(NoHost::NoneRunning(2)));
         assert_eq!(chosen(&[], &[]), Err(NoHost::Empty));
     }

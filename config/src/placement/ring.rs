@@ -40,20 +40,14 @@ impl Ring {
             let quantity = vnodes as usize * member.weight.get() as usize;
             Node::new(Point(member.id.clone())).quantity(quantity)
         });
-        Self {
-            ring: StaticHashRing::new(SeededHash { seed }, nodes),
-            epoch,
-        }
+        Self { ring: StaticHashRing::new(SeededHash { seed }, nodes), epoch }
     }
 }
 
 impl Placement for Ring {
     fn candidates(&self, key: &ShardKey) -> Vec<HostId> {
         let item = Item(key.hashed_bytes());
-        self.ring
-            .calc_candidates(&item)
-            .map(|node| node.key.0.clone())
-            .collect()
+        self.ring.calc_candidates(&item).map(|node| node.key.0.clone()).collect()
     }
 
     fn epoch(&self) -> Epoch {
@@ -63,10 +57,7 @@ impl Placement for Ring {
 
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring")
-            .field("points", &self.ring.len())
-            .field("epoch", &self.epoch)
-            .finish()
+        f.debug_struct("Ring").field("points", &self.ring.len()).field("epoch", &self.epoch).finish()
     }
 }
 
@@ -148,10 +139,7 @@ mod tests {
     use crate::units::{Weight, WorkerName};
 
     fn member(name: &str) -> Member {
-        Member {
-            id: HostId::parse(name).unwrap(),
-            weight: Weight::ONE,
-        }
+        Member { id: HostId::parse(name).unwrap(), weight: Weight::ONE }
     }
 
     fn members(count: usize) -> Vec<Member> {
@@ -175,24 +163,14 @@ mod tests {
     #[test]
     fn golden_vectors() {
         let ring = Ring::new(&["a", "b", "c", "d"].map(member), 512, 0);
-        let order = |name: &str| {
-            ring.candidates(&key(name))
-                .iter()
-                .map(ToString::to_string)
-                .collect::<String>()
-        };
+        let order =
+            |name: &str| ring.candidates(&key(name)).iter().map(ToString::to_string).collect::<String>();
         let found = ["fastapi", "hello", "worker-1", "worker-2", "x"].map(order);
         assert_eq!(found, GOLDEN);
         assert_eq!(ring.epoch().to_string(), GOLDEN_EPOCH);
         let hash = SeededHash { seed: 0 };
-        assert_eq!(
-            hash.hash_item(&Item(key("fastapi").hashed_bytes())),
-            GOLDEN_ITEM
-        );
-        assert_eq!(
-            hash.hash_vnode(&Point(HostId::parse("a").unwrap()), 7),
-            GOLDEN_VNODE
-        );
+        assert_eq!(hash.hash_item(&Item(key("fastapi").hashed_bytes())), GOLDEN_ITEM);
+        assert_eq!(hash.hash_vnode(&Point(HostId::parse("a").unwrap()), 7), GOLDEN_VNODE);
     }
 
     // Computed by an independent program with another implementation of xxh3.
@@ -204,15 +182,9 @@ mod tests {
     #[test]
     fn hashes_are_xxh3_over_the_documented_bytes() {
         let hash = SeededHash { seed: 5 };
-        assert_eq!(
-            hash.hash_item(&Item(b"abc".to_vec())),
-            xxh3_64_with_seed(b"abc", 5)
-        );
+        assert_eq!(hash.hash_item(&Item(b"abc".to_vec())), xxh3_64_with_seed(b"abc", 5));
         let vnode = b"h\0a\0\x07\0\0\0\0\0\0\0";
-        assert_eq!(
-            hash.hash_vnode(&Point(HostId::parse("a").unwrap()), 7),
-            xxh3_64_with_seed(vnode, 5)
-        );
+        assert_eq!(hash.hash_vnode(&Point(HostId::parse("a").unwrap()), 7), xxh3_64_with_seed(vnode, 5));
     }
 
     #[test]
@@ -239,15 +211,10 @@ mod tests {
         let ring = ring(&hosts);
         let mut homes = HashMap::<HostId, u32>::new();
         for n in 0..6_000 {
-            *homes
-                .entry(home(&ring, &format!("worker-{n}")))
-                .or_default() += 1;
+            *homes.entry(home(&ring, &format!("worker-{n}"))).or_default() += 1;
         }
         let heavy = homes[&hosts[0].id];
-        assert!(
-            (2_600..3_400).contains(&heavy),
-            "3 of 6 shares, found {heavy} of 6000"
-        );
+        assert!((2_600..3_400).contains(&heavy), "3 of 6 shares, found {heavy} of 6000");
     }
 
     #[test]

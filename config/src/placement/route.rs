@@ -47,10 +47,7 @@ impl FromStr for HostPattern {
         if let Some(found) = around.find(|&c| !allowed(c)) {
             return Err(PatternError::Character(found));
         }
-        Ok(Self {
-            before: before.to_ascii_lowercase(),
-            after: after.map(str::to_ascii_lowercase),
-        })
+        Ok(Self { before: before.to_ascii_lowercase(), after: after.map(str::to_ascii_lowercase) })
     }
 }
 
@@ -74,9 +71,7 @@ impl HostPattern {
         match &self.after {
             None => (host == self.before).then_some(""),
             Some(after) => {
-                let part = host
-                    .strip_prefix(self.before.as_str())?
-                    .strip_suffix(after.as_str())?;
+                let part = host.strip_prefix(self.before.as_str())?.strip_suffix(after.as_str())?;
                 // `{worker}` stands within one label: `a.b.localhost` is another name.
                 (!part.is_empty() && !part.contains('.')).then_some(part)
             }
@@ -119,32 +114,22 @@ impl Routes {
     /// Finds the worker for a request's host name, given as in its `Host` header.
     pub fn find(&self, host: Option<&str>) -> Result<WorkerName, NoRoute> {
         let Some(found) = host.map(bare_host).filter(|host| !host.is_empty()) else {
-            return Err(NoRoute::NoHostName {
-                expected: self.expected(),
-            });
+            return Err(NoRoute::NoHostName { expected: self.expected() });
         };
         for route in &self.0 {
             match (route.host.matched(&found), &route.worker) {
                 (None, _) => {}
                 (Some(_), Some(worker)) => return Ok(worker.clone()),
                 (Some(name), None) => {
-                    return WorkerName::parse(name)
-                        .map_err(|why| NoRoute::BadWorker { found, why });
+                    return WorkerName::parse(name).map_err(|why| NoRoute::BadWorker { found, why });
                 }
             }
         }
-        Err(NoRoute::UnknownHost {
-            found,
-            expected: self.expected(),
-        })
+        Err(NoRoute::UnknownHost { found, expected: self.expected() })
     }
 
     fn expected(&self) -> String {
-        let patterns: Vec<String> = self
-            .0
-            .iter()
-            .map(|route| format!("`{}`", route.host))
-            .collect();
+        let patterns: Vec<String> = self.0.iter().map(|route| format!("`{}`", route.host)).collect();
         match patterns.as_slice() {
             [] => "a host name that a route knows, but there are no routes".to_owned(),
             [one] => one.clone(),
@@ -158,10 +143,7 @@ impl Routes {
             Some(fixed) => fixed == worker,
             None => route.host.names_worker(),
         };
-        self.0
-            .iter()
-            .find(leads_there)
-            .map(|route| route.host.example(worker))
+        self.0.iter().find(leads_there).map(|route| route.host.example(worker))
     }
 }
 
@@ -187,21 +169,15 @@ mod tests {
     }
 
     fn found(routes: &Routes, host: &str) -> Result<String, String> {
-        routes
-            .find(Some(host))
-            .map(|worker| worker.to_string())
-            .map_err(|error| error.to_string())
+        routes.find(Some(host)).map(|worker| worker.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_worker_is_read_from_the_host_name() {
         let routes = routes(&[("{worker}.localhost", None)]);
-        for host in [
-            "fastapi.localhost",
-            "fastapi.localhost:8080",
-            "FastAPI.LocalHost.",
-            "fastapi.localhost.:80",
-        ] {
+        for host in
+            ["fastapi.localhost", "fastapi.localhost:8080", "FastAPI.LocalHost.", "fastapi.localhost.:80"]
+        {
             assert_eq!(found(&routes, host), Ok("fastapi".to_owned()), "{host}");
         }
     }
@@ -213,10 +189,7 @@ mod tests {
             ("{worker}.example.com", None),
             ("api-{worker}.test", None),
         ]);
-        assert_eq!(
-            found(&routes, "shop.example.com"),
-            Ok("checkout".to_owned())
-        );
+        assert_eq!(found(&routes, "shop.example.com"), Ok("checkout".to_owned()));
         assert_eq!(found(&routes, "blog.example.com"), Ok("blog".to_owned()));
         assert_eq!(found(&routes, "api-blog.test"), Ok("blog".to_owned()));
     }
@@ -231,41 +204,23 @@ mod tests {
         );
         assert!(found(&one, "localhost").is_err(), "no worker in it");
         assert!(found(&one, ".localhost").is_err(), "an empty worker");
-        assert!(
-            found(&one, "a.b.localhost").is_err(),
-            "a worker is one label"
-        );
+        assert!(found(&one, "a.b.localhost").is_err(), "a worker is one label");
         assert!(found(&one, "[::1]:8080").is_err());
-        assert!(matches!(
-            one.find(Some("-x.localhost")),
-            Err(NoRoute::BadWorker { .. })
-        ));
+        assert!(matches!(one.find(Some("-x.localhost")), Err(NoRoute::BadWorker { .. })));
         assert!(matches!(one.find(None), Err(NoRoute::NoHostName { .. })));
     }
 
     #[test]
     fn patterns_are_checked() {
         assert_eq!("".parse::<HostPattern>(), Err(PatternError::Empty));
-        assert_eq!(
-            "{worker}.{worker}".parse::<HostPattern>(),
-            Err(PatternError::Twice)
-        );
-        assert_eq!(
-            "{name}.localhost".parse::<HostPattern>(),
-            Err(PatternError::Character('{'))
-        );
-        assert_eq!(
-            "a b".parse::<HostPattern>(),
-            Err(PatternError::Character(' '))
-        );
+        assert_eq!("{worker}.{worker}".parse::<HostPattern>(), Err(PatternError::Twice));
+        assert_eq!("{name}.localhost".parse::<HostPattern>(), Err(PatternError::Character('{')));
+        assert_eq!("a b".parse::<HostPattern>(), Err(PatternError::Character(' ')));
     }
 
     #[test]
     fn examples_lead_where_they_say() {
-        let routes = routes(&[
-            ("shop.test", Some("checkout")),
-            ("{worker}.localhost", None),
-        ]);
+        let routes = routes(&[("shop.test", Some("checkout")), ("{worker}.localhost", None)]);
         for name in ["checkout", "fastapi"] {
             let worker = WorkerName::parse(name).unwrap();
             let host = routes.example(&worker).unwrap();

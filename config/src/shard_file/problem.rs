@@ -48,10 +48,7 @@ pub struct Problems {
 
 impl Problems {
     pub(super) fn new(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            list: Vec::new(),
-        }
+        Self { file: file.to_owned(), list: Vec::new() }
     }
 
     pub(super) fn push(&mut self, problem: Problem) {
@@ -64,8 +61,7 @@ impl Problems {
 
     /// In the order of the file, what concerns all of it last.
     pub(super) fn sorted(mut self) -> Self {
-        self.list
-            .sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        self.list.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
         self
     }
 
@@ -78,10 +74,7 @@ impl Problems {
             expected: "a shard file".to_owned(),
             hint: Some("give its path with `--config FILE`".to_owned()),
         };
-        Self {
-            file: file.to_owned(),
-            list: vec![problem],
-        }
+        Self { file: file.to_owned(), list: vec![problem] }
     }
 }
 
@@ -102,12 +95,7 @@ impl fmt::Display for Problems {
             }
         }
         let s = if self.list.len() == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{} problem{s} in {}",
-            self.list.len(),
-            self.file.display()
-        )
+        write!(f, "{} problem{s} in {}", self.list.len(), self.file.display())
     }
 }
 

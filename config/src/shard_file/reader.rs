@@ -24,9 +24,7 @@ impl Misfit {
     pub(super) const PLAIN: Misfit = Misfit { hint: None };
 
     pub(super) fn because(hint: &impl ToString) -> Self {
-        Self {
-            hint: Some(hint.to_string()),
-        }
+        Self { hint: Some(hint.to_string()) }
     }
 }
 
@@ -42,11 +40,7 @@ pub(super) struct File<'t, 'p> {
 
 impl<'t, 'p> File<'t, 'p> {
     pub(super) fn new(text: &'t str, root: &'t DeTable<'t>, problems: &'p mut Problems) -> Self {
-        let mut file = Self {
-            text,
-            root,
-            problems,
-        };
+        let mut file = Self { text, root, problems };
         file.refuse_unknown_sections();
         file
     }
@@ -73,12 +67,7 @@ impl<'t, 'p> File<'t, 'p> {
     /// A table that may be left out; then all its keys have their defaults.
     pub(super) fn table(&mut self, shape: &'static Section) -> Table<'t> {
         let Some(node) = self.root.get(shape.name) else {
-            return Table {
-                shape,
-                path: shape.name.to_owned(),
-                line: None,
-                table: None,
-            };
+            return Table { shape, path: shape.name.to_owned(), line: None, table: None };
         };
         self.open(shape, node, shape.name.to_owned())
     }
@@ -93,21 +82,14 @@ impl<'t, 'p> File<'t, 'p> {
             return Vec::new();
         };
         let numbered = elements.iter().enumerate();
-        numbered
-            .map(|(n, node)| self.open(shape, node, format!("{}[{n}]", shape.name)))
-            .collect()
+        numbered.map(|(n, node)| self.open(shape, node, format!("{}[{n}]", shape.name))).collect()
     }
 
     fn open(&mut self, shape: &'static Section, node: Node<'t>, path: String) -> Table<'t> {
         let line = Some(line_of(self.text, node.span().start));
         let Some(table) = node.get_ref().as_table() else {
             self.misplaced(shape, node, path.clone());
-            return Table {
-                shape,
-                path,
-                line,
-                table: None,
-            };
+            return Table { shape, path, line, table: None };
         };
         for (name, _) in table.iter() {
             let found = name.get_ref().as_ref();
@@ -124,12 +106,7 @@ impl<'t, 'p> File<'t, 'p> {
                 hint: closest(found, names()).map(|meant| format!("did you mean `{meant}`?")),
             });
         }
-        Table {
-            shape,
-            path,
-            line,
-            table: Some(table),
-        }
+        Table { shape, path, line, table: Some(table) }
     }
 
     fn misplaced(&mut self, shape: &'static Section, node: Node<'t>, key: String) {
@@ -159,11 +136,7 @@ impl<'t> Table<'t> {
     }
 
     pub(super) fn node(&self, key: &str) -> Option<Node<'t>> {
-        debug_assert!(
-            self.shape.key(key).is_some(),
-            "`{key}` is not in the shape of {}",
-            self.path
-        );
+        debug_assert!(self.shape.key(key).is_some(), "`{key}` is not in the shape of {}", self.path);
         self.table.and_then(|table| table.get(key))
     }
 
@@ -214,13 +187,7 @@ impl<'t> Table<'t> {
             return Vec::new();
         };
         let Some(elements) = node.get_ref().as_array() else {
-            self.misfit(
-                file,
-                key,
-                node,
-                &format!("{}.{key}", self.path),
-                Misfit::PLAIN,
-            );
+            self.misfit(file, key, node, &format!("{}.{key}", self.path), Misfit::PLAIN);
             return Vec::new();
         };
         let mut parsed = Vec::new();
@@ -228,13 +195,7 @@ impl<'t> Table<'t> {
             match parse(element.get_ref()) {
                 Ok(value) => parsed.push((value, element)),
                 Err(misfit) => {
-                    self.misfit(
-                        file,
-                        key,
-                        element,
-                        &format!("{}.{key}[{n}]", self.path),
-                        misfit,
-                    );
+                    self.misfit(file, key, element, &format!("{}.{key}[{n}]", self.path), misfit);
                 }
             }
         }
@@ -242,19 +203,10 @@ impl<'t> Table<'t> {
     }
 
     fn expects(&self, key: &str) -> &'static str {
-        self.shape
-            .key(key)
-            .map_or("something else", |key| key.expects)
+        self.shape.key(key).map_or("something else", |key| key.expects)
     }
 
-    fn misfit(
-        &self,
-        file: &mut File<'_, '_>,
-        key: &str,
-        node: Node<'t>,
-        path: &str,
-        misfit: Misfit,
-    ) {
+    fn misfit(&self, file: &mut File<'_, '_>, key: &str, node: Node<'t>, path: &str, misfit: Misfit) {
         file.problems.push(Problem {
             line: Some(line_of(file.text, node.span().start)),
             key: path.to_owned(),
@@ -284,9 +236,7 @@ pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Fit<&'v str> {
 
 /// Text of a type that parses itself and explains itself.
 pub(super) fn parsed<T: FromStr<Err: ToString>>(value: &DeValue<'_>) -> Fit<T> {
-    text(value)?
-        .parse()
-        .map_err(|error: T::Err| Misfit::because(&error))
+    text(value)?.parse().map_err(|error: T::Err| Misfit::because(&error))
 }
 
 pub(super) fn address(value: &DeValue<'_>) -> Fit<SocketAddr> {
@@ -295,11 +245,7 @@ pub(super) fn address(value: &DeValue<'_>) -> Fit<SocketAddr> {
 
 pub(super) fn duration(value: &DeValue<'_>) -> Fit<Duration> {
     let duration = parse_duration(text(value)?).map_err(|_| Misfit::PLAIN)?;
-    if duration.is_zero() {
-        Err(Misfit::because(&"it must not be zero"))
-    } else {
-        Ok(duration)
-    }
+    if duration.is_zero() { Err(Misfit::because(&"it must not be zero")) } else { Ok(duration) }
 }
 
 pub(super) fn whole(value: &DeValue<'_>) -> Fit<u64> {
@@ -310,10 +256,6 @@ pub(super) fn whole(value: &DeValue<'_>) -> Fit<u64> {
 pub(super) fn within(range: std::ops::RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Fit<u32> {
     move |value| {
         let number = u32::try_from(whole(value)?).map_err(|_| Misfit::PLAIN)?;
-        if range.contains(&number) {
-            Ok(number)
-        } else {
-            Err(Misfit::PLAIN)
-        }
+        if range.contains(&number) { Ok(number) } else { Err(Misfit::PLAIN) }
     }
 }

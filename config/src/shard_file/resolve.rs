@@ -37,23 +37,13 @@ pub(super) fn resolve<'t>(
     {
         missing_key(file);
     }
-    Some(Settings {
-        listen,
-        routes,
-        fleet: fleet?,
-        placement,
-        health,
-        timeouts,
-        key: key?,
-    })
+    Some(Settings { listen, routes, fleet: fleet?, placement, health, timeouts, key: key? })
 }
 
 fn listen(file: &mut File<'_, '_>) -> Listen {
     let table = file.table(&shape::LISTEN);
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let data = table
-        .get(file, "data", reader::address)
-        .unwrap_or(local(8080));
+    let data = table.get(file, "data", reader::address).unwrap_or(local(8080));
     let admin = table.get(file, "admin", loopback).unwrap_or(local(9090));
     if data == admin && data.port() != 0 {
         file.problems.push(Problem {
@@ -72,9 +62,7 @@ fn loopback(value: &DeValue<'_>) -> Fit<SocketAddr> {
     if address.ip().is_loopback() {
         return Ok(address);
     }
-    Err(Misfit::because(
-        &"the admin API asks for no password, so it stays on this machine",
-    ))
+    Err(Misfit::because(&"the admin API asks for no password, so it stays on this machine"))
 }
 
 fn routes(file: &mut File<'_, '_>) -> Routes {
@@ -155,10 +143,7 @@ fn external_hosts(file: &mut File<'_, '_>) -> Option<Vec<ExternalHost>> {
             refuse_repeated(file, table, "address", address.to_string(), &mut addresses);
         }
         if let (Some(id), Some(address)) = (id, address) {
-            hosts.push(ExternalHost {
-                member: Member { id, weight },
-                address,
-            });
+            hosts.push(ExternalHost { member: Member { id, weight }, address });
         }
     }
     (!tables.is_empty()).then_some(hosts)
@@ -176,9 +161,7 @@ fn refuse_repeated(
     value: String,
     seen: &mut HashMap<String, Option<usize>>,
 ) {
-    let line = table
-        .node(key)
-        .map(|node| line_of(file.text, node.span().start));
+    let line = table.node(key).map(|node| line_of(file.text, node.span().start));
     if let Some(&first) = seen.get(&value) {
         file.problems.push(Problem {
             line,
@@ -204,10 +187,7 @@ fn embedded(
         if surroundings.is_folder(&path) {
             return Ok(path);
         }
-        Err(Misfit::because(&format!(
-            "there is no folder {}",
-            path.display()
-        )))
+        Err(Misfit::because(&format!("there is no folder {}", path.display())))
     };
     let workers = table.list(file, "workers", folder);
     let store = |value: &DeValue<'_>| Ok(base.join(reader::text(value)?));
@@ -216,11 +196,7 @@ fn embedded(
         workers: workers.into_iter().map(|(folder, _)| folder).collect(),
         store: table.get(file, "store", store),
         max_isolates: table.get(file, "max_isolates", reader::within(1..=1_000_000)),
-        requests_per_isolate: table.get(
-            file,
-            "requests_per_isolate",
-            reader::within(1..=1_000_000),
-        ),
+        requests_per_isolate: table.get(file, "requests_per_isolate", reader::within(1..=1_000_000)),
     }
 }
 
@@ -228,9 +204,7 @@ fn embedded(
 fn embedded_ids(file: &mut File<'_, '_>, table: &Table<'_>) -> Vec<HostId> {
     let numbered = |count: u32| {
         let letters = ('a'..='z').take(count as usize);
-        letters
-            .map(|c| HostId::parse(&format!("host-{c}")).expect("a valid ID"))
-            .collect()
+        letters.map(|c| HostId::parse(&format!("host-{c}")).expect("a valid ID")).collect()
     };
     match table.node("hosts") {
         Some(node) if node.get_ref().is_array() => {
@@ -247,19 +221,12 @@ fn embedded_ids(file: &mut File<'_, '_>, table: &Table<'_>) -> Vec<HostId> {
                 }
                 ids.push(id);
             }
-            if node
-                .get_ref()
-                .as_array()
-                .is_some_and(|list| list.is_empty())
-            {
+            if node.get_ref().as_array().is_some_and(|list| list.is_empty()) {
                 table.get(file, "hosts", |_| Err::<(), _>(Misfit::PLAIN));
             }
             ids
         }
-        Some(_) => table
-            .get(file, "hosts", reader::within(1..=26))
-            .map(numbered)
-            .unwrap_or_default(),
+        Some(_) => table.get(file, "hosts", reader::within(1..=26)).map(numbered).unwrap_or_default(),
         None => numbered(2),
     }
 }
@@ -267,19 +234,11 @@ fn embedded_ids(file: &mut File<'_, '_>, table: &Table<'_>) -> Vec<HostId> {
 fn placement(file: &mut File<'_, '_>) -> PlacementPolicy {
     let table = file.table(&shape::PLACEMENT);
     let ring = |value: &DeValue<'_>| {
-        if reader::text(value)? == "ring" {
-            Ok(())
-        } else {
-            Err(Misfit::PLAIN)
-        }
+        if reader::text(value)? == "ring" { Ok(()) } else { Err(Misfit::PLAIN) }
     };
     table.get(file, "policy", ring);
-    let vnodes = table
-        .get(file, "vnodes", reader::within(1..=4096))
-        .unwrap_or(Ring::DEFAULT_VNODES);
-    let seed = table
-        .get(file, "seed", reader::whole)
-        .unwrap_or(Ring::DEFAULT_SEED);
+    let vnodes = table.get(file, "vnodes", reader::within(1..=4096)).unwrap_or(Ring::DEFAULT_VNODES);
+    let seed = table.get(file, "seed", reader::whole).unwrap_or(Ring::DEFAULT_SEED);
     PlacementPolicy::Ring { vnodes, seed }
 }
 
@@ -288,22 +247,12 @@ fn health(file: &mut File<'_, '_>) -> HealthPolicy {
     let tries = reader::within(1..=100);
     let default = HealthPolicy::default();
     HealthPolicy {
-        interval: table
-            .get(file, "interval", reader::duration)
-            .unwrap_or(default.interval),
-        timeout: table
-            .get(file, "timeout", reader::duration)
-            .unwrap_or(default.timeout),
-        down_after: table
-            .get(file, "down_after", &tries)
-            .unwrap_or(default.down_after),
-        up_after: table
-            .get(file, "up_after", &tries)
-            .unwrap_or(default.up_after),
+        interval: table.get(file, "interval", reader::duration).unwrap_or(default.interval),
+        timeout: table.get(file, "timeout", reader::duration).unwrap_or(default.timeout),
+        down_after: table.get(file, "down_after", &tries).unwrap_or(default.down_after),
+        up_after: table.get(file, "up_after", &tries).unwrap_or(default.up_after),
         errors: table.get(file, "errors", &tries).unwrap_or(default.errors),
-        settle: table
-            .get(file, "settle", reader::duration)
-            .unwrap_or(default.settle),
+        settle: table.get(file, "settle", reader::duration).unwrap_or(default.settle),
     }
 }
 
@@ -322,11 +271,7 @@ fn timeouts(file: &mut File<'_, '_>) -> Timeouts {
 }
 
 /// `None`: there is a key and something is wrong with it. `Some(None)`: there is no key.
-fn key(
-    file: &mut File<'_, '_>,
-    base: &Path,
-    surroundings: &dyn Surroundings,
-) -> Option<Option<FleetKey>> {
+fn key(file: &mut File<'_, '_>, base: &Path, surroundings: &dyn Surroundings) -> Option<Option<FleetKey>> {
     let table = file.table(&shape::FLEET);
     let from_file = |value: &DeValue<'_>| {
         let path = base.join(reader::text(value)?);
@@ -350,9 +295,7 @@ fn key(
         });
     }
     let before = file.problems.list.len();
-    let key = table
-        .get(file, "key_file", from_file)
-        .or(table.get(file, "key_env", from_variable));
+    let key = table.get(file, "key_file", from_file).or(table.get(file, "key_env", from_variable));
     (key.is_some() || file.problems.list.len() == before).then_some(key)
 }
 
@@ -361,9 +304,10 @@ fn missing_key(file: &mut File<'_, '_>) {
         line: None,
         key: "fleet".to_owned(),
         found: "no fleet key".to_owned(),
-        expected: "`key_file` or `key_env` in `[fleet]`, since `[[hosts]]` only serve routers that know their key".to_owned(),
+        expected:
+            "`key_file` or `key_env` in `[fleet]`, since `[[hosts]]` only serve routers that know their key"
+                .to_owned(),
         hint: None,
     };
-    file.problems
-        .push(problem.with_hint("make one with `openssl rand -hex 32`"));
+    file.problems.push(problem.with_hint("make one with `openssl rand -hex 32`"));
 }

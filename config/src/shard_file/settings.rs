@@ -28,10 +28,7 @@ impl Settings {
         match &self.fleet {
             Fleet::External(hosts) => hosts.iter().map(|host| host.member.clone()).collect(),
             Fleet::Embedded(embedded) => {
-                let member = |id: &HostId| Member {
-                    id: id.clone(),
-                    weight: Weight::ONE,
-                };
+                let member = |id: &HostId| Member { id: id.clone(), weight: Weight::ONE };
                 embedded.hosts.iter().map(member).collect()
             }
         }
@@ -40,9 +37,7 @@ impl Settings {
     /// Builds the placement that the file asks for.
     pub fn build_placement(&self) -> Box<dyn Placement> {
         match self.placement {
-            PlacementPolicy::Ring { vnodes, seed } => {
-                Box::new(Ring::new(&self.members(), vnodes, seed))
-            }
+            PlacementPolicy::Ring { vnodes, seed } => Box::new(Ring::new(&self.members(), vnodes, seed)),
         }
     }
 }

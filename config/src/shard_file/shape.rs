@@ -7,15 +7,9 @@ pub(super) struct Key {
     /// Completes "found …, expected …".
     pub(super) expects: &'static str,
     /// The default as TOML, or `None` when leaving it out means something of its own.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "held against the code by a test")
-    )]
+    #[cfg_attr(not(test), expect(dead_code, reason = "held against the code by a test"))]
     pub(super) default: Option<&'static str>,
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "kept next to the key it documents")
-    )]
+    #[cfg_attr(not(test), expect(dead_code, reason = "kept next to the key it documents"))]
     pub(super) doc: &'static str,
 }
 
@@ -34,11 +28,7 @@ impl Section {
 
     /// As it is written in the file.
     pub(super) fn header(&self) -> String {
-        if self.repeated {
-            format!("[[{}]]", self.name)
-        } else {
-            format!("[{}]", self.name)
-        }
+        if self.repeated { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
     }
 }
 
@@ -48,12 +38,7 @@ const fn key(
     default: Option<&'static str>,
     doc: &'static str,
 ) -> Key {
-    Key {
-        name,
-        expects,
-        default,
-        doc,
-    }
+    Key { name, expects, default, doc }
 }
 
 const NAME: &str = "1 to 63 characters `a-z`, `0-9`, `-`, `_`, the first a letter or digit";
@@ -90,12 +75,7 @@ pub(super) static ROUTES: Section = Section {
             None,
             "The host names this route takes. The first route that matches counts.",
         ),
-        key(
-            "worker",
-            NAME,
-            None,
-            "The worker, for a host name without `{worker}`.",
-        ),
+        key("worker", NAME, None, "The worker, for a host name without `{worker}`."),
     ],
 };
 
@@ -109,18 +89,8 @@ pub(super) static HOSTS: Section = Section {
             None,
             "What the ring places. Keep it when the address changes: no worker moves then.",
         ),
-        key(
-            "address",
-            "an address as in `10.0.0.7:7070`",
-            None,
-            "Where the isolate host listens.",
-        ),
-        key(
-            "weight",
-            "a whole number from 1 to 100",
-            Some("1"),
-            "The host's share relative to the others.",
-        ),
+        key("address", "an address as in `10.0.0.7:7070`", None, "Where the isolate host listens."),
+        key("weight", "a whole number from 1 to 100", Some("1"), "The host's share relative to the others."),
     ],
 };
 
@@ -146,18 +116,8 @@ pub(super) static EMBEDDED: Section = Section {
             None,
             "The deployment store. Left out, it is the user's own.",
         ),
-        key(
-            "max_isolates",
-            COUNT,
-            None,
-            "The most isolates one host keeps.",
-        ),
-        key(
-            "requests_per_isolate",
-            COUNT,
-            None,
-            "The most requests one isolate serves at a time.",
-        ),
+        key("max_isolates", COUNT, None, "The most isolates one host keeps."),
+        key("requests_per_isolate", COUNT, None, "The most requests one isolate serves at a time."),
     ],
 };
 
@@ -165,24 +125,14 @@ pub(super) static PLACEMENT: Section = Section {
     name: "placement",
     repeated: false,
     keys: &[
-        key(
-            "policy",
-            "`ring`",
-            Some("\"ring\""),
-            "How workers are spread over hosts.",
-        ),
+        key("policy", "`ring`", Some("\"ring\""), "How workers are spread over hosts."),
         key(
             "vnodes",
             "a whole number from 1 to 4096",
             Some("512"),
             "Points on the ring for a host of weight one.",
         ),
-        key(
-            "seed",
-            "a whole number from 0",
-            Some("0"),
-            "Routers must share it to agree.",
-        ),
+        key("seed", "a whole number from 0", Some("0"), "Routers must share it to agree."),
     ],
 };
 
@@ -190,36 +140,11 @@ pub(super) static HEALTH: Section = Section {
     name: "health",
     repeated: false,
     keys: &[
-        key(
-            "interval",
-            DURATION,
-            Some("\"1s\""),
-            "How often each host is probed.",
-        ),
-        key(
-            "timeout",
-            DURATION,
-            Some("\"1s\""),
-            "How long a probe may take.",
-        ),
-        key(
-            "down_after",
-            TRIES,
-            Some("3"),
-            "Failed probes in a row that take a host down.",
-        ),
-        key(
-            "up_after",
-            TRIES,
-            Some("2"),
-            "Good probes in a row that bring it back.",
-        ),
-        key(
-            "errors",
-            TRIES,
-            Some("3"),
-            "Failed connections in a row that take a host down at once.",
-        ),
+        key("interval", DURATION, Some("\"1s\""), "How often each host is probed."),
+        key("timeout", DURATION, Some("\"1s\""), "How long a probe may take."),
+        key("down_after", TRIES, Some("3"), "Failed probes in a row that take a host down."),
+        key("up_after", TRIES, Some("2"), "Good probes in a row that bring it back."),
+        key("errors", TRIES, Some("3"), "Failed connections in a row that take a host down at once."),
         key(
             "settle",
             DURATION,
@@ -264,12 +189,7 @@ pub(super) static TIMEOUTS: Section = Section {
             Some("\"5m\""),
             "How long a host may send nothing before its answer is given up.",
         ),
-        key(
-            "client_idle",
-            DURATION,
-            Some("\"75s\""),
-            "How long a client's idle connection is kept.",
-        ),
+        key("client_idle", DURATION, Some("\"75s\""), "How long a client's idle connection is kept."),
         key(
             "drain",
             DURATION,
@@ -279,9 +199,8 @@ pub(super) static TIMEOUTS: Section = Section {
     ],
 };
 
-pub(super) static SECTIONS: [&Section; 8] = [
-    &LISTEN, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HEALTH, &FLEET, &TIMEOUTS,
-];
+pub(super) static SECTIONS: [&Section; 8] =
+    [&LISTEN, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HEALTH, &FLEET, &TIMEOUTS];
 
 /// The known name closest to an unknown one, if it is close enough to be meant.
 pub(super) fn closest<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {

@@ -22,10 +22,7 @@ impl Surroundings for Machine {
     }
 
     fn read(&self, path: &Path) -> Result<String, String> {
-        self.files
-            .get(path)
-            .map(ToString::to_string)
-            .ok_or("no such file".to_owned())
+        self.files.get(path).map(ToString::to_string).ok_or("no such file".to_owned())
     }
 
     fn is_folder(&self, path: &Path) -> bool {
@@ -50,10 +47,7 @@ fn problems(text: &str) -> Vec<String> {
     let problems = read(text).expect_err("this file has problems");
     let printed = problems.to_string();
     let (list, count) = printed.rsplit_once('\n').expect("a list and a count");
-    assert!(
-        count.starts_with(&problems.list.len().to_string()),
-        "{count}"
-    );
+    assert!(count.starts_with(&problems.list.len().to_string()), "{count}");
     list.lines().map(str::to_owned).collect()
 }
 
@@ -64,16 +58,9 @@ fn a_small_file_has_all_defaults() {
     assert_eq!(settings.listen.admin.to_string(), "127.0.0.1:9090");
     assert_eq!(settings.timeouts.drain, Duration::from_secs(5));
     assert_eq!(settings.key, None);
-    let ids: Vec<String> = settings
-        .members()
-        .iter()
-        .map(|member| member.id.to_string())
-        .collect();
+    let ids: Vec<String> = settings.members().iter().map(|member| member.id.to_string()).collect();
     assert_eq!(ids, ["host-a", "host-b"]);
-    assert_eq!(
-        settings.routes.find(Some("x.localhost")).unwrap().as_str(),
-        "x"
-    );
+    assert_eq!(settings.routes.find(Some("x.localhost")).unwrap().as_str(), "x");
 }
 
 #[test]
@@ -117,26 +104,11 @@ fn a_fleet_of_its_own_is_read_whole() {
     )
     .unwrap();
     assert_eq!(settings.key.unwrap().reveal(), "fedcba9876543210");
-    assert_eq!(
-        settings.placement,
-        PlacementPolicy::Ring {
-            vnodes: 512,
-            seed: 255
-        }
-    );
-    let Fleet::External(hosts) = &settings.fleet else {
-        panic!("external hosts")
-    };
+    assert_eq!(settings.placement, PlacementPolicy::Ring { vnodes: 512, seed: 255 });
+    let Fleet::External(hosts) = &settings.fleet else { panic!("external hosts") };
     assert_eq!(hosts[1].member.id, HostId::parse("h2").unwrap());
     assert_eq!(hosts[1].member.weight, Weight::new(3).unwrap());
-    assert_eq!(
-        settings
-            .routes
-            .find(Some("shop.example.com"))
-            .unwrap()
-            .as_str(),
-        "checkout"
-    );
+    assert_eq!(settings.routes.find(Some("shop.example.com")).unwrap().as_str(), "checkout");
 }
 
 #[test]
@@ -210,7 +182,8 @@ key_env = "FLEET_KEY"
 #[test]
 fn hosts_come_from_one_place() {
     assert!(problems("")[0].contains("found neither `[[hosts]]` nor `[embedded]`"));
-    let both = "[embedded]\n[[hosts]]\nid = \"a\"\naddress = \"10.0.0.1:1\"\n[fleet]\nkey_env = \"FLEET_KEY\"\n";
+    let both =
+        "[embedded]\n[[hosts]]\nid = \"a\"\naddress = \"10.0.0.1:1\"\n[fleet]\nkey_env = \"FLEET_KEY\"\n";
     assert!(problems(both)[0].contains("found both `[[hosts]]` and `[embedded]`"));
     assert_eq!(
         problems("embedded = 3\n"),
@@ -222,18 +195,10 @@ fn hosts_come_from_one_place() {
 fn keys_are_checked_and_never_shown() {
     let with = |fleet: &str| format!("[[hosts]]\nid = \"a\"\naddress = \"10.0.0.1:1\"\n{fleet}");
     assert!(problems(&with(""))[0].contains("`fleet`: found no fleet key"));
-    assert!(
-        problems(&with("[fleet]\nkey_env = \"MISSING\"\n"))[1].contains("`MISSING` is not set")
-    );
+    assert!(problems(&with("[fleet]\nkey_env = \"MISSING\"\n"))[1].contains("`MISSING` is not set"));
     let short = problems(&with("[fleet]\nkey_env = \"SHORT\"\n"));
-    assert_eq!(
-        short[1],
-        "  hint: found a fleet key of 5 characters, expected 16 to 256"
-    );
-    assert!(
-        problems(&with("[fleet]\nkey_file = \"none.key\"\n"))[1]
-            .contains("conf/none.key: no such file")
-    );
+    assert_eq!(short[1], "  hint: found a fleet key of 5 characters, expected 16 to 256");
+    assert!(problems(&with("[fleet]\nkey_file = \"none.key\"\n"))[1].contains("conf/none.key: no such file"));
     let both = with("[fleet]\nkey_env = \"FLEET_KEY\"\nkey_file = \"fleet.key\"\n");
     assert!(problems(&both)[0].contains("both `key_file` and `key_env`"));
 }
@@ -251,14 +216,6 @@ fn routes_say_which_worker_is_meant() {
 #[test]
 fn all_syntax_errors_are_told_with_their_lines() {
     let found = problems("[listen\ndata = \"127.0.0.1:1\"\nadmin = = 3\n");
-    assert!(
-        found[0].starts_with("conf/shard.toml:1: found something that is not TOML ("),
-        "{found:?}"
-    );
-    assert!(
-        found
-            .iter()
-            .any(|line| line.starts_with("conf/shard.toml:3: ")),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("conf/shard.toml:1: found something that is not TOML ("), "{found:?}");
+    assert!(found.iter().any(|line| line.starts_with("conf/shard.toml:3: ")), "{found:?}");
 }

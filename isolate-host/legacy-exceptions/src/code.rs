@@ -34,11 +34,7 @@ pub(crate) struct CodeWriter {
 
 impl CodeWriter {
     /// Begins a code section with the given contents.
-    pub(crate) fn begin(
-        &mut self,
-        wasm: &[u8],
-        section: Range<usize>,
-    ) -> Result<(), TranslateError> {
+    pub(crate) fn begin(&mut self, wasm: &[u8], section: Range<usize>) -> Result<(), TranslateError> {
         let mut reader = BinaryReader::new(&wasm[section.clone()], section.start);
         reader.read_var_u32().expecting("a number of functions")?;
         self.copied = section.start;
@@ -93,8 +89,7 @@ impl CodeWriter {
 
     /// The new contents of the section, or `None` if they are the old ones.
     pub(crate) fn finish(mut self, wasm: &[u8]) -> Option<Vec<u8>> {
-        self.bytes
-            .extend_from_slice(&wasm[self.copied..self.section.end]);
+        self.bytes.extend_from_slice(&wasm[self.copied..self.section.end]);
         self.changed.then_some(self.bytes)
     }
 }
@@ -121,28 +116,14 @@ impl Locals {
             count += reader.read().expecting(WHAT)?.0; // which has checked the sum
         }
         let end = reader.original_position();
-        let locals = Self {
-            start: body.range().start,
-            groups,
-            groups_start,
-            end,
-            count,
-        };
+        let locals = Self { start: body.range().start, groups, groups_start, end, count };
         Ok((locals, reader.get_binary_reader()))
     }
 
     /// The first index free, of which so many will be used at most.
-    fn first_free(
-        &self,
-        parameters: usize,
-        used: usize,
-        offset: usize,
-    ) -> Result<u32, TranslateError> {
-        let too_large = TranslateError::TooLarge {
-            offset,
-            what: "number of local variables",
-            limit: u32::MAX as usize,
-        };
+    fn first_free(&self, parameters: usize, used: usize, offset: usize) -> Result<u32, TranslateError> {
+        let too_large =
+            TranslateError::TooLarge { offset, what: "number of local variables", limit: u32::MAX as usize };
         let first = parameters + self.count as usize;
         match (u32::try_from(first), u32::try_from(first + used)) {
             (Ok(first), Ok(_)) => Ok(first),

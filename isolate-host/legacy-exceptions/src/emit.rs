@@ -34,11 +34,7 @@ pub(crate) fn emit(
         function,
         module,
         sink,
-        frames: vec![Frame {
-            height: 0,
-            rethrow_point: None,
-            construct: None,
-        }],
+        frames: vec![Frame { height: 0, rethrow_point: None, construct: None }],
         height: 1,
         bases: vec![Base::default(); function.scan.tries.len()],
         saved: 0,
@@ -94,13 +90,7 @@ struct Emitter<'a> {
 
 impl Emitter<'_> {
     fn run(&mut self) -> Result<(), TranslateError> {
-        let Function {
-            wasm,
-            code,
-            scan,
-            routes,
-            ..
-        } = self.function;
+        let Function { wasm, code, scan, routes, .. } = self.function;
         if routes.function_rethrow_point {
             let point = self.open_rethrow_point(&[]);
             self.frames[0].rethrow_point = Some(point);
@@ -121,11 +111,7 @@ impl Emitter<'_> {
             Action::EnterTryTable(index) => self.enter_try_table(index)?,
             Action::Label(frame) => self.write_label(self.frames[frame].height),
             Action::Try(index) => self.write_try(index)?,
-            Action::Catch {
-                of,
-                clause,
-                reached,
-            } => self.write_catch(of, clause, reached),
+            Action::Catch { of, clause, reached } => self.write_catch(of, clause, reached),
             Action::Rethrow { of } => self.write_rethrow(of),
             Action::End => self.write_end(),
         }
@@ -133,11 +119,7 @@ impl Emitter<'_> {
     }
 
     fn enter(&mut self) {
-        self.frames.push(Frame {
-            height: self.height,
-            rethrow_point: None,
-            construct: None,
-        });
+        self.frames.push(Frame { height: self.height, rethrow_point: None, construct: None });
         self.height += 1;
     }
 
@@ -145,11 +127,7 @@ impl Emitter<'_> {
         self.enter();
         if self.function.routes.has_rethrow_point(index) {
             let construct = &self.function.scan.tries[index];
-            let parameters = self
-                .module
-                .types
-                .parameters(construct.block_type, construct.offset)?
-                .to_vec();
+            let parameters = self.module.types.parameters(construct.block_type, construct.offset)?.to_vec();
             let point = self.open_rethrow_point(&parameters);
             self.bases[index].rethrow_point = point;
             if let Some(frame) = self.frames.last_mut() {
@@ -182,17 +160,9 @@ impl Emitter<'_> {
     /// each handler, the first innermost, and the `try_table`.
     fn write_handler_blocks(&mut self, index: usize) -> Result<(), TranslateError> {
         let construct = &self.function.scan.tries[index];
-        let parameters = self
-            .module
-            .types
-            .parameters(construct.block_type, construct.offset)?
-            .to_vec();
+        let parameters = self.module.types.parameters(construct.block_type, construct.offset)?.to_vec();
         self.bases[index].height = self.height;
-        self.frames.push(Frame {
-            height: self.height,
-            rethrow_point: None,
-            construct: Some(index),
-        });
+        self.frames.push(Frame { height: self.height, rethrow_point: None, construct: Some(index) });
         self.sink.push(BLOCK);
         self.write_block_type_of(index);
         for clause in construct.clauses.iter().rev() {
@@ -204,9 +174,7 @@ impl Emitter<'_> {
                 values.push(ValType::EXNREF);
             }
             self.sink.push(BLOCK);
-            self.module
-                .types
-                .write_block_type(&parameters, &values, self.sink);
+            self.module.types.write_block_type(&parameters, &values, self.sink);
         }
         self.sink.push(TRY_TABLE);
         self.write_block_type_of(index);
@@ -324,9 +292,7 @@ impl Emitter<'_> {
 
     fn open_rethrow_point(&mut self, parameters: &[ValType]) -> u32 {
         self.sink.push(BLOCK);
-        self.module
-            .types
-            .write_block_type(parameters, &[ValType::EXNREF], self.sink);
+        self.module.types.write_block_type(parameters, &[ValType::EXNREF], self.sink);
         self.height += 1;
         self.height - 1
     }

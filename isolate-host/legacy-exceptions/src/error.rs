@@ -23,9 +23,7 @@ pub enum TranslateError {
     },
 
     /// The input is a WebAssembly component.
-    #[error(
-        "found a WebAssembly component, expected a core module; translate the modules inside it"
-    )]
+    #[error("found a WebAssembly component, expected a core module; translate the modules inside it")]
     Component,
 
     /// A section stands where, or as often as, it must not.
@@ -92,10 +90,6 @@ pub(crate) trait Expecting<T> {
 
 impl<T> Expecting<T> for Result<T, wasmparser::Error> {
     fn expecting(self, expected: &'static str) -> Result<T, TranslateError> {
-        self.map_err(|found| TranslateError::Malformed {
-            offset: found.offset(),
-            expected,
-            found,
-        })
+        self.map_err(|found| TranslateError::Malformed { offset: found.offset(), expected, found })
     }
 }

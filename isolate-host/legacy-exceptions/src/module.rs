@@ -24,10 +24,7 @@ pub fn translate(wasm: &[u8]) -> Result<Cow<'_, [u8]>, TranslateError> {
             layout.enter_section(contents);
         }
         match payload {
-            Payload::Version {
-                encoding: Encoding::Component,
-                ..
-            } => {
+            Payload::Version { encoding: Encoding::Component, .. } => {
                 return Err(TranslateError::Component);
             }
             Payload::Version { range, .. } => layout.end = range.end,
@@ -94,12 +91,7 @@ fn assemble(
     Ok(output)
 }
 
-fn write_section(
-    output: &mut Vec<u8>,
-    id: u8,
-    contents: &[u8],
-    offset: usize,
-) -> Result<(), TranslateError> {
+fn write_section(output: &mut Vec<u8>, id: u8, contents: &[u8], offset: usize) -> Result<(), TranslateError> {
     output.push(id);
     write_size(output, contents.len(), "translated section", offset)?;
     output.extend_from_slice(contents);
@@ -114,11 +106,7 @@ pub(crate) fn write_size(
     offset: usize,
 ) -> Result<(), TranslateError> {
     const LIMIT: usize = u32::MAX as usize;
-    let too_large = |_| TranslateError::TooLarge {
-        offset,
-        what,
-        limit: LIMIT,
-    };
+    let too_large = |_| TranslateError::TooLarge { offset, what, limit: LIMIT };
     u32::try_from(size).map_err(too_large)?.encode(output);
     Ok(())
 }
@@ -137,29 +125,23 @@ impl Module {
     /// How many parameters the function with the index in the code section has,
     /// whose body begins at `offset`.
     pub(crate) fn parameters(&self, index: usize, offset: usize) -> Result<usize, TranslateError> {
-        let ty = *self
-            .functions
-            .get(index)
-            .ok_or(TranslateError::OutOfRange {
-                offset,
-                what: "function body",
-                found: u32::try_from(index).unwrap_or(u32::MAX),
-                available: self.functions.len(),
-            })?;
+        let ty = *self.functions.get(index).ok_or(TranslateError::OutOfRange {
+            offset,
+            what: "function body",
+            found: u32::try_from(index).unwrap_or(u32::MAX),
+            available: self.functions.len(),
+        })?;
         Ok(self.types.function(ty, offset)?.params().len())
     }
 
     /// The values that an exception with the tag carries.
     pub(crate) fn tag(&self, index: u32, offset: usize) -> Result<&[ValType], TranslateError> {
-        let ty = *self
-            .tags
-            .get(index as usize)
-            .ok_or(TranslateError::OutOfRange {
-                offset,
-                what: "tag",
-                found: index,
-                available: self.tags.len(),
-            })?;
+        let ty = *self.tags.get(index as usize).ok_or(TranslateError::OutOfRange {
+            offset,
+            what: "tag",
+            found: index,
+            available: self.tags.len(),
+        })?;
         Ok(self.types.function(ty, offset)?.params())
     }
 }
@@ -189,20 +171,10 @@ impl Layout {
         self.contents = contents;
     }
 
-    fn section(
-        &self,
-        before: Option<&Section>,
-        section: &'static str,
-    ) -> Result<Section, TranslateError> {
+    fn section(&self, before: Option<&Section>, section: &'static str) -> Result<Section, TranslateError> {
         match before {
-            Some(_) => Err(TranslateError::RepeatedSection {
-                offset: self.start,
-                section,
-            }),
-            None => Ok(Section {
-                whole: self.start..self.end,
-                contents: self.contents.clone(),
-            }),
+            Some(_) => Err(TranslateError::RepeatedSection { offset: self.start, section }),
+            None => Ok(Section { whole: self.start..self.end, contents: self.contents.clone() }),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::scan::{Kind, Scan};
 
 /// With this many clauses a delegating `try` leaves the rest to a rethrow
 /// point. It keeps the output linear in the input, whatever the nesting.
-const MOST_CLAUSES: usize = 16;
+const MOST_CLAUSES: usize = 8;
 
 /// What becomes of each construct of a function. Kept between functions for its
 /// allocations.
@@ -108,26 +108,17 @@ impl Routes {
             let own = &scan.tries[construct].clauses;
             if clauses.len() + own.len() > MOST_CLAUSES {
                 self.rethrow_points[construct] = true;
-                return Route {
-                    clauses,
-                    rest: Rest::Rethrow(next),
-                };
+                return Route { clauses, rest: Rest::Rethrow(next) };
             }
             for (number, clause) in own.iter().enumerate() {
                 clauses.push((construct, number));
                 if clause.tag.is_none() {
-                    return Route {
-                        clauses,
-                        rest: Rest::Nothing,
-                    };
+                    return Route { clauses, rest: Rest::Nothing };
                 }
             }
             next = self.handler_in(scan.tries[construct].around);
         }
         self.function_rethrow_point = true;
-        Route {
-            clauses,
-            rest: Rest::Rethrow(None),
-        }
+        Route { clauses, rest: Rest::Rethrow(None) }
     }
 }

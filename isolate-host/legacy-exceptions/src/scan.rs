@@ -5,11 +5,11 @@
 //! in [`emit`](crate::emit), writes. Nothing but the places where bytes change
 //! or a label opens or closes is recorded.
 
+mod labels;
+
 use std::ops::Range;
 
-use wasmparser::{
-    BinaryReader, BlockType, Operator, OperatorsReader, OperatorsReaderAllocations, ValType,
-};
+use wasmparser::{BinaryReader, BlockType, Operator, OperatorsReader, OperatorsReaderAllocations, ValType};
 
 use crate::error::{Expecting as _, TranslateError};
 
@@ -117,10 +117,7 @@ impl Scan {
         self.tries.clear();
         self.legacy = false;
         self.frames.clear();
-        self.frames.push(Frame {
-            kind: FrameKind::Function,
-            handler: None,
-        });
+        self.frames.push(Frame { kind: FrameKind::Function, handler: None });
         let mut reached = true;
         while !operators.eof() {
             let (operator, start) = operators.read_with_offset().expecting("an instruction")?;
@@ -142,10 +139,7 @@ impl Scan {
         let handler = self.innermost_handler();
         match operator {
             Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-                self.frames.push(Frame {
-                    kind: FrameKind::Plain,
-                    handler,
-                });
+                self.frames.push(Frame { kind: FrameKind::Plain, handler });
                 self.edit(bytes.end..bytes.end, Action::Enter);
             }
             Operator::TryTable { try_table } => self.note_try_table(wasm, try_table.ty, bytes)?,
@@ -189,12 +183,7 @@ impl Scan {
         (label as usize)
             .checked_add(1)
             .and_then(|outwards| available.checked_sub(outwards))
-            .ok_or(TranslateError::OutOfRange {
-                offset,
-                what: "label",
-                found: label,
-                available,
-            })
+            .ok_or(TranslateError::OutOfRange { offset, what: "label", found: label, available })
     }
 
     fn note_try(&mut self, block_type: BlockType, bytes: Range<usize>) {
@@ -207,10 +196,7 @@ impl Scan {
             kind: Kind::Catches,
             clauses: Vec::new(),
         });
-        self.frames.push(Frame {
-            kind: FrameKind::TryBody(index),
-            handler: Some(index),
-        });
+        self.frames.push(Frame { kind: FrameKind::TryBody(index), handler: Some(index) });
         self.edit(bytes, Action::Try(index));
         self.legacy = true;
     }
@@ -225,29 +211,14 @@ impl Scan {
         };
         let clauses = &mut self.tries[of].clauses;
         let clause = clauses.len();
-        clauses.push(Clause {
-            tag,
-            reference: false,
-            target: 0,
-        });
+        clauses.push(Clause { tag, reference: false, target: 0 });
         frame.kind = FrameKind::Handler { of, clause };
         frame.handler = self.tries[of].around;
-        self.edit(
-            bytes,
-            Action::Catch {
-                of,
-                clause,
-                reached,
-            },
-        );
+        self.edit(bytes, Action::Catch { of, clause, reached });
     }
 
     fn note_delegate(&mut self, label: u32, bytes: Range<usize>) -> Result<(), TranslateError> {
-        let Some(Frame {
-            kind: FrameKind::TryBody(index),
-            ..
-        }) = self.frames.pop()
-        else {
+        let Some(Frame { kind: FrameKind::TryBody(index), .. }) = self.frames.pop() else {
             return Ok(()); // as for `catch`
         };
         let target = self.frame_of(label, bytes.start)?;
@@ -269,117 +240,7 @@ impl Scan {
             FrameKind::Plain => "a plain block's",
             FrameKind::TryBody(_) => "the body of a `try`",
         };
-        Err(TranslateError::RethrowOutsideCatch {
-            offset,
-            label,
-            found,
-        })
-    }
-
-    fn note_try_table(
-        &mut self,
-        wasm: &[u8],
-        block_type: BlockType,
-        bytes: Range<usize>,
-    ) -> Result<(), TranslateError> {
-        const WHAT: &str = "a `try_table`";
-        let mut reader = BinaryReader::new(&wasm[bytes.clone()], bytes.start);
-        reader.read_u8().expecting(WHAT)?;
-        let block_type_start = reader.original_position();
-        skip_block_type(&mut reader).expecting(WHAT)?;
-        let block_type_bytes = block_type_start..reader.original_position();
-        let mut clauses = Vec::new();
-        for _ in 0..reader.read_var_u32().expecting(WHAT)? {
-            // 0 `catch`, 1 `catch_ref`, 2 `catch_all`, 3 `catch_all_ref`
-            let kind = reader.read_u8().expecting(WHAT)?;
-            let tag = if kind < 2 {
-                Some(reader.read_var_u32().expecting(WHAT)?)
-            } else {
-                None
-            };
-            let target = self.note_label(&mut reader)?;
-            clauses.push(Clause {
-                tag,
-                reference: kind % 2 == 1,
-                target,
-            });
-        }
-        let index = self.tries.len();
-        self.tries.push(Try {
-            offset: bytes.start,
-            block_type,
-            block_type_bytes,
-            around: self.innermost_handler(),
-            kind: Kind::Standard,
-            clauses,
-        });
-        self.frames.push(Frame {
-            kind: FrameKind::Plain,
-            handler: Some(index),
-        });
-        self.edit(bytes.end..bytes.end, Action::EnterTryTable(index));
-        Ok(())
-    }
-
-    /// Notes the labels of an instruction that branches.
-    fn note_labels(
-        &mut self,
-        wasm: &[u8],
-        operator: &Operator<'_>,
-        bytes: Range<usize>,
-    ) -> Result<(), TranslateError> {
-        const WHAT: &str = "a label";
-        let mut reader = BinaryReader::new(&wasm[bytes.clone()], bytes.start);
-        reader.read_u8().expecting(WHAT)?;
-        match operator {
-            Operator::BrTable { .. } => {
-                for _ in 0..reader.read_var_u32().expecting(WHAT)? {
-                    self.note_label(&mut reader)?;
-                }
-                self.note_label(&mut reader)?;
-            }
-            Operator::BrOnCast { .. }
-            | Operator::BrOnCastFail { .. }
-            | Operator::BrOnCastDescEq { .. }
-            | Operator::BrOnCastDescEqFail { .. } => {
-                reader.read_var_u32().expecting(WHAT)?; // the second half of the opcode
-                reader.read_u8().expecting(WHAT)?; // which of the types are nullable
-                self.note_label(&mut reader)?;
-            }
-            Operator::Resume { .. } | Operator::ResumeThrowRef { .. } => {
-                reader.read_var_u32().expecting(WHAT)?; // the continuation's type
-                self.note_resume_table(&mut reader)?;
-            }
-            Operator::ResumeThrow { .. } => {
-                reader.read_var_u32().expecting(WHAT)?; // the continuation's type
-                reader.read_var_u32().expecting(WHAT)?; // the tag
-                self.note_resume_table(&mut reader)?;
-            }
-            _ => {
-                self.note_label(&mut reader)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn note_resume_table(&mut self, reader: &mut BinaryReader<'_>) -> Result<(), TranslateError> {
-        const WHAT: &str = "a table of suspension handlers";
-        for _ in 0..reader.read_var_u32().expecting(WHAT)? {
-            let kind = reader.read_u8().expecting(WHAT)?;
-            reader.read_var_u32().expecting(WHAT)?; // the tag
-            if kind == 0 {
-                self.note_label(reader)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn note_label(&mut self, reader: &mut BinaryReader<'_>) -> Result<usize, TranslateError> {
-        let start = reader.original_position();
-        let label = reader.read_var_u32().expecting("a label")?;
-        let frame = self.frame_of(label, start)?;
-        self.edit(start..reader.original_position(), Action::Label(frame));
-        Ok(frame)
+        Err(TranslateError::RethrowOutsideCatch { offset, label, found })
     }
 }
 
@@ -399,16 +260,3 @@ fn is_unconditional(operator: &Operator<'_>) -> bool {
             | Operator::Rethrow { .. }
     )
 }
-
-/// Skips a block type: the marker of an empty one, a type index (not negative
-/// if read as a signed number), or a value type.
-fn skip_block_type(reader: &mut BinaryReader<'_>) -> wasmparser::Result<()> {
-    let mut ahead = reader.clone();
-    if ahead.read_var_s33()? >= 0 || reader.clone().read_u8()? == EMPTY_BLOCK_TYPE {
-        *reader = ahead;
-        return Ok(());
-    }
-    reader.read::<ValType>().map(drop)
-}
-
-const EMPTY_BLOCK_TYPE: u8 = 0x40;

@@ -14,6 +14,10 @@ use wasmparser::{BlockType, CompositeInnerType, FuncType, TypeSectionReader, Val
 
 use crate::error::{Expecting as _, TranslateError};
 
+/// The most types a translation adds. Compilers make it a handful; a module made
+/// for the purpose could multiply long lists of parameters with long lists of tags.
+const MOST_ADDED: usize = 10_000;
+
 #[derive(Default)]
 pub(crate) struct Types {
     /// By type index; `None` stands for a type that is not a function type.
@@ -58,42 +62,51 @@ impl Types {
     }
 
     /// The values a block takes from the stack.
-    pub(crate) fn parameters(
-        &self,
-        block: BlockType,
-        offset: usize,
-    ) -> Result<&[ValType], TranslateError> {
+    pub(crate) fn parameters(&self, block: BlockType, offset: usize) -> Result<&[ValType], TranslateError> {
         match block {
             BlockType::Empty | BlockType::Type(_) => Ok(&[]),
             BlockType::FuncType(index) => Ok(self.function(index, offset)?.params()),
         }
     }
 
-    /// Writes the type of a block, adding it to the module where it must be.
+    /// Writes the type of a block, adding it to the module where it must be. The
+    /// block stands for something at `offset`.
     pub(crate) fn write_block_type(
         &mut self,
         parameters: &[ValType],
         results: &[ValType],
+        offset: usize,
         sink: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), TranslateError> {
         match (parameters, results) {
             ([], []) => wasm_encoder::BlockType::Empty.encode(sink),
             ([], [ty]) => encode_value_type(*ty, sink),
             _ => {
-                let index = self.index_of(parameters, results);
+                let index = self.index_of(parameters, results, offset)?;
                 wasm_encoder::BlockType::FunctionType(index).encode(sink);
             }
         }
+        Ok(())
     }
 
-    fn index_of(&mut self, parameters: &[ValType], results: &[ValType]) -> u32 {
+    fn index_of(
+        &mut self,
+        parameters: &[ValType],
+        results: &[ValType],
+        offset: usize,
+    ) -> Result<u32, TranslateError> {
         let ty = FuncType::new(parameters.iter().copied(), results.iter().copied());
         if let Some(index) = self.indices.get(&ty) {
-            return *index;
+            return Ok(*index);
         }
-        self.added.push(ty.clone());
-        self.push(Some(ty.clone()));
-        self.indices[&ty]
+        let (Ok(index), true) = (u32::try_from(self.functions.len()), self.added.len() < MOST_ADDED) else {
+            let what = "number of block types that differ";
+            return Err(TranslateError::TooLarge { offset, what, limit: MOST_ADDED });
+        };
+        self.indices.insert(ty.clone(), index);
+        self.functions.push(Some(ty.clone()));
+        self.added.push(ty);
+        Ok(index)
     }
 
     /// The contents of the type section with the added types at its end, or

@@ -10,10 +10,7 @@ fn scripts_in(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut scripts: Vec<_> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()))
         .map(|entry| entry.expect("a folder that can be listed").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "wast")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wast"))
         .collect();
     scripts.sort();
     scripts
@@ -31,11 +28,7 @@ fn the_specifications_assertions_hold_after_translation() {
     };
     let engine = engine();
     let scripts = scripts_in(&folder);
-    assert_eq!(
-        scripts.len(),
-        4,
-        "found {scripts:?}, expected throw, rethrow, catch and delegate"
-    );
+    assert_eq!(scripts.len(), 4, "found {scripts:?}, expected throw, rethrow, catch and delegate");
     let (mut run, mut translated) = (0, 0);
     for path in scripts {
         let tally = script::run(&engine, &path);
@@ -43,10 +36,7 @@ fn the_specifications_assertions_hold_after_translation() {
         run += tally.run;
         translated += tally.translated;
     }
-    assert!(
-        run >= 70,
-        "found {run} run-time assertions, expected those of all four files"
-    );
+    assert!(run >= 70, "found {run} run-time assertions, expected those of all four files");
     assert!(translated >= 5, "found {translated} translated modules");
 }
 

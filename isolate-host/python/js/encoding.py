@@ -112,7 +112,9 @@ def decodeURIComponent(text: Any) -> str:
         raise JsException("URIError", "URI malformed") from None
 
 
-decodeURI = decodeURIComponent
+def decodeURI(text: Any) -> str:
+    return decodeURIComponent(text)
+
 
 TEXT_ENCODER = js_class(TextEncoder, "TextEncoder")
 TEXT_DECODER = js_class(TextDecoder, "TextDecoder")

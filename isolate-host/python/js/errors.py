@@ -50,6 +50,10 @@ class JsException(Exception):
         return (JsException, (self.name, self.message, self.stack))
 
 
+# Where users import it from, which is what a traceback should say.
+JsException.__module__ = "pyodide.ffi"
+
+
 def _error_class(name: str) -> JsClass:
     def construct(message: Any = "", options: Any = None, **more: Any) -> JsException:
         error = JsException(name, message)

@@ -56,7 +56,8 @@ def clearTimeout(timer: Any = None) -> None:
         handle.cancel()
 
 
-clearInterval = clearTimeout
+def clearInterval(timer: Any = None) -> None:
+    clearTimeout(timer)
 
 
 def queueMicrotask(callback: Any) -> None:

@@ -6,7 +6,7 @@ import time
 from types import ModuleType
 from typing import Any
 
-POLL, PARK, CONFIG, REPORT, LOG = 1, 2, 3, 4, 5
+POLL, PARK, CONFIG, REPORT, LOG, WAIT = 1, 2, 3, 4, 5, 6
 RESPONSE_HEAD, RESPONSE_CHUNK, RESPONSE_END, RESPONSE_FAIL, REQUEST_DONE, RESPONSE_FULL = 10, 11, 12, 13, 14, 15
 BODY_PULL, BODY_CANCEL = 20, 21
 RESUME, REQUEST, BODY_CHUNK, BODY_END, BODY_ERROR, DRAINED, CANCEL, TIMER = range(1, 9)
@@ -55,6 +55,7 @@ class FakeHost:
         self.window = 1 << 62
         self.buffered: dict[int, int] = {}
         self.keep_chunks = True
+        self.can_wait = True
         self.pulls = 0
         self.next_id = 1
 
@@ -71,6 +72,12 @@ class FakeHost:
             return marshal.dumps(events, 2)
         if op == PARK:
             self.deadline = marshal.loads(data)
+            return None
+        if op == WAIT:
+            if not self.can_wait:
+                raise RuntimeError("operation 6 does not exist")
+            deadline = marshal.loads(data)
+            assert self.events or deadline is not None, "nothing would ever end this wait"
             return None
         if op == CONFIG:
             return marshal.dumps(self.config, 2)

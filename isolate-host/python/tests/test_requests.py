@@ -1,7 +1,10 @@
 """From the event of a request to the operations of its response."""
 
+import asyncio
+import sys
 from pathlib import Path
 
+import pytest
 from fake_host import CANCEL, RESUME
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -276,13 +279,14 @@ def test_cancel_stops_the_handler_and_its_tasks(load, host, platform):
     host.event(CANCEL, reply, "closed")
     host.run(platform.pump, until=lambda: reply.done)
     host.run(platform.pump)
-    assert worker.module.events == ["signal", "handler ended", "helper ended"]
+    # Python 3.11 cannot tell whose task it is; workers run on 3.14.
+    helper = ["helper ended"] if hasattr(asyncio.Task, "get_context") else []
+    assert worker.module.events == ["signal", "handler ended", *helper]
     assert reply.failure is None and reply.status is None
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Task.get_context() came with 3.12")
 def test_a_lifespan_task_does_not_outlive_a_cancelled_request(load, host, platform):
-    import asyncio
-
     from warmshard_runtime import event_loop
 
     load(
@@ -308,8 +312,7 @@ def test_a_lifespan_task_does_not_outlive_a_cancelled_request(load, host, platfo
     host.event(CANCEL, reply, "")
     host.run(platform.pump)
     assert reply.done
-    if hasattr(asyncio.Task, "get_context"):
-        assert not asyncio.all_tasks(event_loop.main_loop)
+    assert not asyncio.all_tasks(event_loop.main_loop)
 
 
 def test_cancelling_an_unknown_request_is_harmless(load, host, platform):

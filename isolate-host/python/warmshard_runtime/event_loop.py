@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import logs
+from .attribution import current_exchange
 
 __all__ = ["HostLoop", "install", "main_loop"]
 
@@ -152,10 +153,22 @@ class HostLoop(asyncio.BaseEventLoop):
         details = [f"{key}: {value!r}" for key, value in sorted(context.items()) if key not in ("message", "exception")]
         error = context.get("exception")
         heading = "\n".join([message, *details])
+        request = _request_of(context)
         if error is None:
-            logs.emit(logs.ERROR, heading)
+            logs.emit(logs.ERROR, heading, request)
         else:
-            logs.emit_exception(error, heading)
+            logs.emit_exception(error, heading, request)
+
+
+def _request_of(context: dict[str, Any]) -> int | None:
+    """The request whose callback or task went wrong: the handler runs outside both."""
+    handle = context.get("handle")
+    task = context.get("task") or context.get("future")
+    found = getattr(handle, "_context", None)
+    if found is None and hasattr(task, "get_context"):
+        found = task.get_context()
+    exchange = None if found is None else found.get(current_exchange)
+    return None if exchange is None else exchange.id
 
 
 #: The loop of this isolate; made by `install`.

@@ -9,11 +9,11 @@ import contextvars
 import inspect
 from typing import Any
 
-from js.errors import JsException, abort_error
+from js.errors import abort_error
 from js.request import Request, request_from_host
 from js.response import Response
 
-from . import logs
+from . import logs, tracebacks
 from .attribution import current_exchange
 from .context import ExecutionContext
 from .host import Host
@@ -71,7 +71,7 @@ class Exchange:
         if self.cancelled:
             return
         logs.emit_exception(error, f"{self.request.method} {self.request.url} failed")
-        self.host.respond_failure(self.id, "worker_exception", _summary(error))
+        self.host.respond_failure(self.id, "worker_exception", tracebacks.summary(error))
 
     # --- waitUntil --------------------------------------------------------
     def wait_until(self, future: "asyncio.Future[Any]") -> None:
@@ -124,15 +124,8 @@ def response_of(result: Any) -> Response:
     inner = getattr(result, "js_response", None)
     if isinstance(inner, Response):
         return inner
-    raise JsException(
-        "TypeError",
+    raise TypeError(
         f"the handler must return a Response, found {type(result).__name__}"
         + (" (is a `return` missing?)" if result is None else ""),
     )
 
-
-def _summary(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__

@@ -19,6 +19,7 @@ PARK = 2
 CONFIG = 3
 REPORT = 4
 LOG = 5
+WAIT = 6
 RESPONSE_HEAD = 10
 RESPONSE_CHUNK = 11
 RESPONSE_END = 12
@@ -86,6 +87,11 @@ def poll() -> list[tuple[int, int, Any]]:
 
 def park(deadline: float | None) -> None:
     call(PARK, 0, _NO_DEADLINE if deadline is None else _dumps(deadline, _MARSHAL_VERSION))
+
+
+def wait(deadline: float | None) -> None:
+    """Give the thread back in the middle of a call: until an event waits or the deadline."""
+    call(WAIT, 0, _NO_DEADLINE if deadline is None else _dumps(deadline, _MARSHAL_VERSION))
 
 
 def config() -> dict[str, Any]:

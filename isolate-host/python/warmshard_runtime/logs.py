@@ -9,10 +9,9 @@ import io
 import logging
 import os
 import sys
-import traceback
 from typing import Any
 
-from . import host
+from . import host, tracebacks
 from .attribution import current_id
 
 __all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "emit", "emit_exception", "install"]
@@ -23,21 +22,17 @@ DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logg
 _LONGEST_LINE = 64 * 1024
 
 
-def emit(level: int, text: str) -> None:
+def emit(level: int, text: str, request: int | None = None) -> None:
     """Hand one entry to the host. Logging must not be what breaks a worker."""
     try:
-        host.log(current_id(), level, text)
+        host.log(current_id() if request is None else request, level, text)
     except Exception:
         os.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
 
 
-def emit_exception(error: BaseException, heading: str) -> None:
+def emit_exception(error: BaseException, heading: str, request: int | None = None) -> None:
     """The whole traceback as one entry."""
-    try:
-        trace = "".join(traceback.format_exception(error))
-    except Exception as broken:
-        trace = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})"
-    emit(ERROR, f"{heading}\n{trace.rstrip()}")
+    emit(ERROR, f"{heading}\n{tracebacks.render(error)}", request)
 
 
 class _LineWriter(io.RawIOBase):

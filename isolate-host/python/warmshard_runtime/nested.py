@@ -19,8 +19,6 @@ __all__ = ["can_run_sync", "run_sync", "wait_for"]
 
 #: Each level is a few dozen frames of C and Python.
 _DEEPEST = 8
-#: How long a nested wait sleeps at a time while the host has an answer to come.
-_NAPS = (0.0002, 0.0005, 0.001, 0.002, 0.004)
 
 _depth = 0
 
@@ -40,6 +38,8 @@ def run_sync(awaitable: Any) -> Any:
 def wait_for(awaitable: Any, loop: Any) -> Any:
     global _depth
     if _depth >= _DEEPEST:
+        if asyncio.iscoroutine(awaitable):
+            awaitable.close()
         raise RuntimeError(f"synchronous waits are nested more than {_DEEPEST} deep")
     before = _get_running_loop()
     ours = not asyncio.isfuture(awaitable)
@@ -65,24 +65,33 @@ def wait_for(awaitable: Any, loop: Any) -> Any:
 def _drive(loop: Any, future: Any) -> None:
     from . import dispatch, event_loop
 
-    idle = 0
     # Another loop than the isolate's own (`asyncio.run` at top level) gets no events.
     main = loop is event_loop.main_loop
     while not future.done():
         busy = dispatch.deliver(host.poll()) if main else False
         deadline = loop.turn(rounds=1)
-        if future.done():
-            return
-        if busy or loop.has_ready():
-            idle = 0
-            continue
-        if deadline is None and not (main and dispatch.expects_events()):
-            raise RuntimeError(
-                "deadlock: this synchronous wait can never end, since nothing is ready, no timer runs and "
-                "nothing was asked of the host; what it waits for is blocked by the waiting code itself"
-            )
-        nap = _NAPS[min(idle, len(_NAPS) - 1)] if main and dispatch.expects_events() else 3600.0
-        if deadline is not None:
-            nap = min(nap, max(deadline - loop.time(), 0))
-        idle += 1
-        time.sleep(nap)
+        if not (busy or future.done() or loop.has_ready()):
+            _pause(loop, deadline, main and dispatch.expects_events())
+
+
+def _pause(loop: Any, deadline: float | None, expects_events: bool) -> None:
+    """Nothing to run: let time pass until something can be."""
+    if expects_events:
+        _wait_for_events(deadline)
+    elif deadline is not None:
+        time.sleep(max(deadline - loop.time(), 0))
+    else:
+        raise RuntimeError(
+            "deadlock: this synchronous wait can never end, since nothing is ready, no timer runs and "
+            "nothing was asked of the host; what it waits for is blocked by the waiting code itself"
+        )
+
+
+def _wait_for_events(deadline: float | None) -> None:
+    try:
+        host.wait(deadline)
+    except RuntimeError as refusal:
+        raise RuntimeError(
+            "waiting synchronously for a request body, or for a client to take a response, is not available "
+            f"in this version of warmshard ({refusal}); use `await` instead of a synchronous call"
+        ) from None

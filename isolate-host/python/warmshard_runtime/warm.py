@@ -92,7 +92,11 @@ def _rounds() -> list[tuple[Any, tuple[str, str, bool]]]:
         return rounds
     for app in _apps():
         handler = _asgi_handler(app)
-        rounds += [(handler, ("GET", "/", False)), (handler, ("POST", "/stream", True)), (handler, ("GET", "/", False))]
+        rounds += [
+            (handler, ("GET", "/", False)),
+            (handler, ("GET", "/plain?name=x&count=2", False)),
+            (handler, ("POST", "/stream", True)),
+        ]
     return rounds
 
 
@@ -135,8 +139,12 @@ def _fastapi_app(fastapi: Any) -> Any:
     async def answer() -> dict[str, str]:
         return {"warm": "up"}
 
+    def plain(name: str = "warm", count: int = 1) -> dict[str, str]:
+        return {name: "up" * count}
+
     app.add_api_route("/", answer, methods=["GET"])
-    app.add_api_route("/stream", answer, methods=["POST"])
+    app.add_api_route("/plain", plain, methods=["GET"])
+    app.add_route("/stream", _streaming_endpoint(), methods=["POST"])
     return app
 
 
@@ -148,7 +156,23 @@ def _starlette_app() -> Any:
     async def answer(request: Any) -> Any:
         return responses.JSONResponse({"warm": "up"})
 
-    return applications.Starlette(routes=[routing.Route("/", answer), routing.Route("/stream", answer, methods=["POST"])])
+    stream = routing.Route("/stream", _streaming_endpoint(), methods=["POST"])
+    routes = [routing.Route("/", answer), routing.Route("/plain", answer), stream]
+    return applications.Starlette(routes=routes)
+
+
+def _streaming_endpoint() -> Any:
+    responses = importlib.import_module("starlette.responses")
+
+    async def chunks() -> Any:
+        yield b"warm"
+        yield b"up"
+
+    async def stream(request: Any) -> Any:
+        await request.body()
+        return responses.StreamingResponse(chunks(), media_type="text/plain")
+
+    return stream
 
 
 def _send(handler: Any, method: str, path: str, has_body: bool) -> None:

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// How temporary files are named; readers of a folder skip such names.
@@ -17,12 +18,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Replaces `path` by a file that `fill` writes; nothing changes when it fails.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .tempfile_in(folder)?;
+    let folder = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut temporary = temporary_in(folder)?;
     fill(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|refused| refused.error)?;
@@ -33,12 +30,8 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -
 ///
 /// For content named by itself, which live isolates may have mapped.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .tempfile_in(folder)?;
+    let folder = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut temporary = temporary_in(folder)?;
     temporary.write_all(bytes)?;
     place_new(temporary, path)
 }
@@ -52,6 +45,12 @@ pub fn place_new(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<
         Err(refused) => return Err(refused.error),
     }
     sync_folder_of(path)
+}
+
+/// Temporary files are made for their owner alone; these become files like any other.
+fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let like_any_other = fs::Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions(like_any_other).tempfile_in(folder)
 }
 
 /// Makes a rename into the folder of `path` durable.

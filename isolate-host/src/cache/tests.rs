@@ -24,10 +24,7 @@ fn one_that_others_can_write_to_is_refused() {
     let (_dir, cache) = cache();
     fs::set_permissions(cache.path(), fs::Permissions::from_mode(0o770)).unwrap();
     let refused = CacheDir::open(cache.path()).unwrap_err();
-    assert!(
-        matches!(refused, CacheError::Writable { found: 0o770, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, CacheError::Writable { found: 0o770, .. }), "{refused}");
 }
 
 #[test]
@@ -35,45 +32,27 @@ fn a_symbolic_link_is_refused() {
     let (dir, cache) = cache();
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(cache.path(), &link).unwrap();
-    assert!(matches!(
-        CacheDir::open(&link).unwrap_err(),
-        CacheError::NotAFolder { .. }
-    ));
+    assert!(matches!(CacheDir::open(&link).unwrap_err(), CacheError::NotAFolder { .. }));
 }
 
 #[test]
 fn keys_cannot_leave_it() {
     let (_dir, cache) = cache();
     for key in ["", "..", "a/b", ".hidden", "a\0b", "ü"] {
-        assert!(
-            matches!(cache.section(key), Err(CacheError::Key { .. })),
-            "{key:?}"
-        );
-        assert!(
-            matches!(cache.lock(key, &Silent), Err(CacheError::Key { .. })),
-            "{key:?}"
-        );
+        assert!(matches!(cache.section(key), Err(CacheError::Key { .. })), "{key:?}");
+        assert!(matches!(cache.lock(key, &Silent), Err(CacheError::Key { .. })), "{key:?}");
     }
 }
 
 #[test]
 fn the_environment_names_its_place() {
     let place = |set: &[(&str, &str)]| {
-        let set: Vec<_> = set
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), OsString::from(v)))
-            .collect();
+        let set: Vec<_> = set.iter().map(|(k, v)| ((*k).to_owned(), OsString::from(v))).collect();
         default_place(|name| set.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()))
     };
     assert_eq!(place(&[("HOME", "/h")]), Some("/h/.cache/warmshard".into()));
-    assert_eq!(
-        place(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]),
-        Some("/x/warmshard".into())
-    );
-    assert_eq!(
-        place(&[("XDG_CACHE_HOME", "/x"), ("WARMSHARD_CACHE", "/w")]),
-        Some("/w".into())
-    );
+    assert_eq!(place(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Some("/x/warmshard".into()));
+    assert_eq!(place(&[("XDG_CACHE_HOME", "/x"), ("WARMSHARD_CACHE", "/w")]), Some("/w".into()));
     assert_eq!(place(&[("HOME", "")]), None);
 }
 
@@ -129,9 +108,6 @@ fn a_write_that_fails_half_way_changes_nothing() {
     });
     assert!(failed.is_err());
     assert_eq!(fs::read(&path).unwrap(), b"before");
-    let names: Vec<_> = fs::read_dir(dir.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }

@@ -58,36 +58,20 @@ mod tests {
 
     #[test]
     fn the_same_files_are_the_same_archive() {
-        let one = pack(
-            &layer(&[("/b.py", "b"), ("/a.py", "a")]),
-            &layer(&[("/p/x.py", "x")]),
-        )
-        .unwrap();
-        let other = pack(
-            &layer(&[("/a.py", "a"), ("/b.py", "b")]),
-            &layer(&[("/p/x.py", "x")]),
-        )
-        .unwrap();
+        let one = pack(&layer(&[("/b.py", "b"), ("/a.py", "a")]), &layer(&[("/p/x.py", "x")])).unwrap();
+        let other = pack(&layer(&[("/a.py", "a"), ("/b.py", "b")]), &layer(&[("/p/x.py", "x")])).unwrap();
         assert_eq!(one, other);
     }
 
     #[test]
     fn files_arrive_where_the_guest_expects_them() {
         let deep = format!("/{}/mod.py", vec!["folder"; 40].join("/"));
-        let archive = pack(
-            &layer(&[("/entry.py", "e")]),
-            &layer(&[(&deep, "x"), ("/six.py", "")]),
-        )
-        .unwrap();
+        let archive = pack(&layer(&[("/entry.py", "e")]), &layer(&[(&deep, "x"), ("/six.py", "")])).unwrap();
         let guest = Layer::from_tar(&archive.into(), guest_path).unwrap();
         let paths: Vec<_> = guest.files().map(|(path, _)| path.to_owned()).collect();
         assert_eq!(
             paths,
-            [
-                format!("{SOURCES}/entry.py"),
-                format!("{PACKAGES}{deep}"),
-                format!("{PACKAGES}/six.py")
-            ]
+            [format!("{SOURCES}/entry.py"), format!("{PACKAGES}{deep}"), format!("{PACKAGES}/six.py")]
         );
         assert_eq!(guest.file(&format!("{PACKAGES}{deep}")).unwrap(), "x");
     }

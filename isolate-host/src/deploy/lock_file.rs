@@ -19,10 +19,7 @@ const MADE_FOR: &str = "# made for requirements sha256:";
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error("{LOCK_FILE}:{line}: {source}")]
-    Requirement {
-        line: usize,
-        source: RequirementError,
-    },
+    Requirement { line: usize, source: RequirementError },
     #[error(
         "{LOCK_FILE}:{line}: found `{found}`, expected a requirement such as `name==1.0` followed by `--hash=sha256:…`"
     )]
@@ -58,17 +55,11 @@ pub(super) struct LockFile {
 impl LockFile {
     pub(super) fn new(mut packages: Vec<Locked>, requirements: &[Requirement]) -> Self {
         packages.sort_by(|one, other| one.requirement.name().cmp(other.requirement.name()));
-        Self {
-            made_for: Some(hash(requirements)),
-            packages,
-        }
+        Self { made_for: Some(hash(requirements)), packages }
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, LockError> {
-        let mut lock = Self {
-            made_for: None,
-            packages: Vec::new(),
-        };
+        let mut lock = Self { made_for: None, packages: Vec::new() };
         for (line, text) in logical_lines(text) {
             if let Some(hash) = text.strip_prefix(MADE_FOR) {
                 lock.made_for = Some(hash.trim().to_owned());
@@ -80,23 +71,11 @@ impl LockFile {
     }
 
     /// Refuses a lock that belongs to other requirements, as far as it says so.
-    pub(super) fn check(
-        &self,
-        requirements: &[Requirement],
-        needed: &'static str,
-    ) -> Result<(), LockError> {
-        if self
-            .made_for
-            .as_ref()
-            .is_some_and(|made_for| *made_for != hash(requirements))
-        {
+    pub(super) fn check(&self, requirements: &[Requirement], needed: &'static str) -> Result<(), LockError> {
+        if self.made_for.as_ref().is_some_and(|made_for| *made_for != hash(requirements)) {
             return Err(LockError::Stale);
         }
-        if !self
-            .packages
-            .iter()
-            .any(|package| package.requirement.name() == needed)
-        {
+        if !self.packages.iter().any(|package| package.requirement.name() == needed) {
             return Err(LockError::Incomplete { name: needed });
         }
         Ok(())
@@ -105,11 +84,7 @@ impl LockFile {
     /// The packages as the installer reads them.
     pub(super) fn requirements(&self) -> String {
         let mut text = String::new();
-        for Locked {
-            requirement,
-            hashes,
-        } in &self.packages
-        {
+        for Locked { requirement, hashes } in &self.packages {
             text.push_str(requirement.as_str());
             for hash in hashes {
                 // Writing to a string cannot fail.
@@ -122,10 +97,8 @@ impl LockFile {
 
     /// The file as it is kept beside the worker.
     pub(super) fn to_text(&self, platform: &str, python: &str) -> String {
-        let made_for = self
-            .made_for
-            .as_deref()
-            .map_or_else(String::new, |hash| format!("{MADE_FOR}{hash}\n"));
+        let made_for =
+            self.made_for.as_deref().map_or_else(String::new, |hash| format!("{MADE_FOR}{hash}\n"));
         format!(
             "# The packages of this worker for Python {python} on {platform}.\n\
              # Written by `isolate-host lock`.\n{made_for}{}",
@@ -161,45 +134,28 @@ fn parse_line(line: usize, text: &str) -> Result<Locked, LockError> {
         Some(at) => text.split_at(at),
         None => (text, ""),
     };
-    let requirement = Requirement::parse(requirement)
-        .map_err(|source| LockError::Requirement { line, source })?;
+    let requirement =
+        Requirement::parse(requirement).map_err(|source| LockError::Requirement { line, source })?;
     let mut hashes = Vec::new();
     for option in options.split_whitespace() {
-        let hex = option
-            .strip_prefix("--hash=sha256:")
-            .filter(|hex| is_sha256(hex));
-        let hex = hex.ok_or_else(|| LockError::Line {
-            line,
-            found: option.escape_debug().to_string(),
-        })?;
+        let hex = option.strip_prefix("--hash=sha256:").filter(|hex| is_sha256(hex));
+        let hex = hex.ok_or_else(|| LockError::Line { line, found: option.escape_debug().to_string() })?;
         hashes.push(hex.to_owned());
     }
     let exact = requirement.as_str().contains("==") || requirement.as_str().contains('@');
     if hashes.is_empty() || !exact {
-        return Err(LockError::Loose {
-            line,
-            name: requirement.name().to_owned(),
-        });
+        return Err(LockError::Loose { line, name: requirement.name().to_owned() });
     }
-    Ok(Locked {
-        requirement,
-        hashes,
-    })
+    Ok(Locked { requirement, hashes })
 }
 
 pub(super) fn is_sha256(text: &str) -> bool {
-    text.len() == 64
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The same for the same set of requirements, in whatever order.
 fn hash(requirements: &[Requirement]) -> String {
     let mut lines: Vec<_> = requirements.iter().map(Requirement::as_str).collect();
     lines.sort_unstable();
-    Sha256::digest(lines.join("\n"))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(lines.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
 }

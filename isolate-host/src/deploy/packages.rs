@@ -56,10 +56,7 @@ pub enum PackagesError {
     #[error("the packages in `{path}` cannot be packed")]
     Pack { path: String, source: LayerError },
     #[error("cannot read or write `{path}`")]
-    Io {
-        path: String,
-        source: std::io::Error,
-    },
+    Io { path: String, source: std::io::Error },
 }
 
 /// The packages of a worker; paths count from the folder packages are in.
@@ -78,21 +75,11 @@ pub(super) fn collect(
         Ok(text) => {
             let lock = LockFile::parse(&text)?;
             lock.check(&requirements, SDK)?;
-            resolved(
-                &lock.requirements(),
-                Hashes::Required,
-                options,
-                cache,
-                progress,
-            )
+            resolved(&lock.requirements(), Hashes::Required, options, cache, progress)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => resolved(
-            &lines(&requirements),
-            Hashes::Free,
-            options,
-            cache,
-            progress,
-        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            resolved(&lines(&requirements), Hashes::Free, options, cache, progress)
+        }
         Err(error) => Err(io_at(&lock)(error)),
     }
 }
@@ -108,8 +95,8 @@ pub fn write_lock(
     let requirements = with_sdk(&project.settings.requirements);
     let scratch = cache.temp_dir()?;
     let step = progress.step("resolve the worker's packages");
-    let report = pip::report(options, &lines(&requirements), scratch.path(), &step)
-        .map_err(PackagesError::from)?;
+    let report =
+        pip::report(options, &lines(&requirements), scratch.path(), &step).map_err(PackagesError::from)?;
     step.done();
     let lock = LockFile::new(locked(&report).map_err(PackagesError::from)?, &requirements);
     let path = folder.join(LOCK_FILE);
@@ -121,28 +108,20 @@ pub fn write_lock(
 /// The packages of pip's report, each with the hash of the wheel that fits the guest.
 fn locked(report: &Value) -> Result<Vec<Locked>, PipError> {
     let unclear = |what: &str| PipError::Report(format!("found no `{what}` for a package"));
-    let items = report["install"]
-        .as_array()
-        .ok_or_else(|| PipError::Report("found no `install`".to_owned()))?;
+    let items =
+        report["install"].as_array().ok_or_else(|| PipError::Report("found no `install`".to_owned()))?;
     let mut packages = Vec::with_capacity(items.len());
     for item in items {
         let metadata = &item["metadata"];
         let name = metadata["name"].as_str().ok_or_else(|| unclear("name"))?;
-        let version = metadata["version"]
-            .as_str()
-            .ok_or_else(|| unclear("version"))?;
+        let version = metadata["version"].as_str().ok_or_else(|| unclear("version"))?;
         let hash = item["download_info"]["archive_info"]["hashes"]["sha256"].as_str();
-        let hash = hash
-            .filter(|hash| is_sha256(hash))
-            .ok_or_else(|| unclear("sha256"))?;
+        let hash = hash.filter(|hash| is_sha256(hash)).ok_or_else(|| unclear("sha256"))?;
         let requirement = Requirement::parse(&format!("{name}=={version}"))
             .map_err(|error| PipError::Report(error.to_string()))?;
         let requirement = Requirement::parse(&format!("{}=={version}", requirement.name()))
             .map_err(|error| PipError::Report(error.to_string()))?;
-        packages.push(Locked {
-            requirement,
-            hashes: vec![hash.to_owned()],
-        });
+        packages.push(Locked { requirement, hashes: vec![hash.to_owned()] });
     }
     Ok(packages)
 }
@@ -155,23 +134,11 @@ fn vendored(
     progress: &dyn Progress,
 ) -> Result<Layer, PackagesError> {
     let own = pack_folder(folder)?;
-    if own
-        .files()
-        .any(|(path, _)| path == "/workers.py" || path.starts_with("/workers/"))
-    {
+    if own.files().any(|(path, _)| path == "/workers.py" || path.starts_with("/workers/")) {
         return Ok(own);
     }
-    let sdk = resolved(
-        &format!("{SDK_REQUIREMENT}\n"),
-        Hashes::Free,
-        options,
-        cache,
-        progress,
-    )?;
-    let at = |source| PackagesError::Pack {
-        path: shown(folder),
-        source,
-    };
+    let sdk = resolved(&format!("{SDK_REQUIREMENT}\n"), Hashes::Free, options, cache, progress)?;
+    let at = |source| PackagesError::Pack { path: shown(folder), source };
     let mut both = Layer::builder();
     both.layer(&sdk).map_err(at)?.layer(&own).map_err(at)?;
     Ok(both.build())
@@ -194,14 +161,7 @@ fn resolved(
     if !entry.exists() {
         let step = progress.step("bring the worker's packages");
         let (target, scratch, made) = (cache.temp_dir()?, cache.temp_dir()?, cache.temp_dir()?);
-        pip::install(
-            &options.pip,
-            requirements,
-            hashes,
-            target.path(),
-            scratch.path(),
-            &step,
-        )?;
+        pip::install(&options.pip, requirements, hashes, target.path(), scratch.path(), &step)?;
         let layer = pack_folder(target.path())?;
         let archive = bundle::pack(&Layer::empty(), &layer).map_err(io_at(target.path()))?;
         let file = made.path().join(ARCHIVE);
@@ -212,56 +172,32 @@ fn resolved(
     let file = entry.join(ARCHIVE);
     let archive = Bytes::from(std::fs::read(&file).map_err(io_at(&file))?);
     let place = |path: &str| path.strip_prefix("packages").map(str::to_owned);
-    Layer::from_tar(&archive, place).map_err(|source| PackagesError::Pack {
-        path: shown(&file),
-        source,
-    })
+    Layer::from_tar(&archive, place).map_err(|source| PackagesError::Pack { path: shown(&file), source })
 }
 
 /// Everything the outcome of resolving depends on, as far as it can be known.
 fn cache_key(requirements: &str, hashes: Hashes, pip: &PipOptions) -> String {
     let mut hasher = Sha256::new();
-    let hashed = if hashes == Hashes::Required {
-        "locked"
-    } else {
-        "free"
-    };
+    let hashed = if hashes == Hashes::Required { "locked" } else { "free" };
     let recipe = RECIPE.to_string();
-    let parts = [
-        &recipe,
-        pip::PYTHON,
-        WHEEL_PLATFORM,
-        hashed,
-        requirements,
-        pip.index_url.as_deref().unwrap_or(""),
-    ];
-    for part in parts
-        .into_iter()
-        .chain(pip.extra_index_urls.iter().map(String::as_str))
-    {
+    let parts =
+        [&recipe, pip::PYTHON, WHEEL_PLATFORM, hashed, requirements, pip.index_url.as_deref().unwrap_or("")];
+    for part in parts.into_iter().chain(pip.extra_index_urls.iter().map(String::as_str)) {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hasher.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An installed folder without what differs from machine to machine or is of no use in the guest.
 fn pack_folder(folder: &Path) -> Result<Layer, PackagesError> {
-    let at = |source| PackagesError::Pack {
-        path: shown(folder),
-        source,
-    };
+    let at = |source| PackagesError::Pack { path: shown(folder), source };
     let all = Layer::from_folder(folder, "", is_package_file).map_err(at)?;
     let paths: BTreeSet<&str> = all.files().map(|(path, _)| path).collect();
     let mut layer = Layer::builder();
     for (path, content) in all.files() {
         if path.ends_with(".dist-info/RECORD") {
-            layer
-                .file(path, trimmed_record(content, &paths))
-                .map_err(at)?;
+            layer.file(path, trimmed_record(content, &paths)).map_err(at)?;
         } else {
             layer.file(path, content.clone()).map_err(at)?;
         }
@@ -287,11 +223,7 @@ fn trimmed_record(record: &[u8], kept: &BTreeSet<&str>) -> Vec<u8> {
     };
     let mut lines: Vec<&str> = text.lines().filter(is_kept).collect();
     lines.sort_unstable();
-    lines
-        .into_iter()
-        .flat_map(|line| [line, "\n"])
-        .collect::<String>()
-        .into_bytes()
+    lines.into_iter().flat_map(|line| [line, "\n"]).collect::<String>().into_bytes()
 }
 
 fn with_sdk(requirements: &[Requirement]) -> Vec<Requirement> {
@@ -303,10 +235,7 @@ fn with_sdk(requirements: &[Requirement]) -> Vec<Requirement> {
 }
 
 fn lines(requirements: &[Requirement]) -> String {
-    requirements
-        .iter()
-        .flat_map(|requirement| [requirement.as_str(), "\n"])
-        .collect()
+    requirements.iter().flat_map(|requirement| [requirement.as_str(), "\n"]).collect()
 }
 
 fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> PackagesError {

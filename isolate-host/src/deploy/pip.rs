@@ -109,45 +109,22 @@ fn run(
     step: &Step,
 ) -> Result<(), PipError> {
     let list = scratch.join("requirements.txt");
-    std::fs::write(&list, requirements).map_err(|source| PipError::Io {
-        path: list.clone(),
-        source,
-    })?;
+    std::fs::write(&list, requirements).map_err(|source| PipError::Io { path: list.clone(), source })?;
     let python = options.python.to_string_lossy().into_owned();
     let mut command = pip(options, scratch);
-    command.args([
-        "install",
-        "--only-binary=:all:",
-        "--no-compile",
-        "--no-input",
-        "--progress-bar=off",
-    ]);
+    command.args(["install", "--only-binary=:all:", "--no-compile", "--no-input", "--progress-bar=off"]);
     command.args([
         "--disable-pip-version-check",
         "--no-warn-conflicts",
         "--implementation=cp",
         "--abi=cp314",
     ]);
-    command
-        .arg(format!("--python-version={PYTHON}"))
-        .arg(format!("--platform={WHEEL_PLATFORM}"));
-    command.args(
-        options
-            .index_url
-            .iter()
-            .map(|url| format!("--index-url={url}")),
-    );
-    command.args(
-        options
-            .extra_index_urls
-            .iter()
-            .map(|url| format!("--extra-index-url={url}")),
-    );
+    command.arg(format!("--python-version={PYTHON}")).arg(format!("--platform={WHEEL_PLATFORM}"));
+    command.args(options.index_url.iter().map(|url| format!("--index-url={url}")));
+    command.args(options.extra_index_urls.iter().map(|url| format!("--extra-index-url={url}")));
     command.args(more).arg("--requirement").arg(&list);
-    let ended = follow(command, step).map_err(|source| PipError::NoPython {
-        python: python.clone(),
-        source,
-    })?;
+    let ended =
+        follow(command, step).map_err(|source| PipError::NoPython { python: python.clone(), source })?;
     if ended.success {
         return Ok(());
     }
@@ -156,9 +133,8 @@ fn run(
 
 /// pip with nothing of the worker's on its path: the working directory is an empty one.
 fn pip(options: &PipOptions, scratch: &Path) -> Command {
-    let program = include_str!("pip_for_guest.py")
-        .replace("{python_full}", PYTHON_FULL)
-        .replace("{python}", PYTHON);
+    let program =
+        include_str!("pip_for_guest.py").replace("{python_full}", PYTHON_FULL).replace("{python}", PYTHON);
     let mut command = Command::new(&options.python);
     command
         .arg("-c")
@@ -180,10 +156,7 @@ struct Ended {
 
 /// Runs a command to its end, showing each line as it comes.
 fn follow(mut command: Command, step: &Step) -> io::Result<Ended> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut errors = child.stderr.take();
     // Both streams are drained at once, or a full pipe would stop pip.
     let reader = std::thread::spawn(move || {
@@ -203,11 +176,7 @@ fn follow(mut command: Command, step: &Step) -> io::Result<Ended> {
     }
     let status = child.wait()?;
     let errors = reader.join().unwrap_or_default();
-    Ok(Ended {
-        success: status.success(),
-        status: status.to_string(),
-        said: format!("{output}{errors}"),
-    })
+    Ok(Ended { success: status.success(), status: status.to_string(), said: format!("{output}{errors}") })
 }
 
 fn version(options: &PipOptions, scratch: &Path) -> Option<String> {
@@ -223,27 +192,17 @@ fn explain(ended: Ended, python: String, version: impl FnOnce() -> Option<String
     }
     let said = last_lines(&ended.said);
     if let Some(requirement) = between(&ended.said, "No matching distribution found for ", '\n') {
-        let requirement = requirement
-            .split(" (from")
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
+        let requirement = requirement.split(" (from").next().unwrap_or_default().trim().to_owned();
         return PipError::NoWheel { requirement, said };
     }
     match version() {
         Some(found) if is_old(&found) => PipError::OldPip { found, python },
-        _ => PipError::Failed {
-            status: ended.status,
-            said,
-        },
+        _ => PipError::Failed { status: ended.status, said },
     }
 }
 
 fn is_old(version: &str) -> bool {
-    let mut parts = version
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST_PIP
 }
 
@@ -254,11 +213,7 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> Option<&'a str> {
 
 /// The last lines, each indented on its own line, fit to be shown on a terminal.
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let mut shown = String::new();
     for line in &lines[lines.len().saturating_sub(LINES_SHOWN)..] {
         let line: String = line.chars().filter(|c| !c.is_control()).collect();
@@ -272,11 +227,7 @@ mod tests {
     use super::*;
 
     fn explained(said: &str, version: &str) -> PipError {
-        let ended = Ended {
-            success: false,
-            status: "exit status: 1".into(),
-            said: said.into(),
-        };
+        let ended = Ended { success: false, status: "exit status: 1".into(), said: said.into() };
         explain(ended, "python3".into(), || Some(version.to_owned()))
     }
 
@@ -284,26 +235,11 @@ mod tests {
     fn failures_say_what_to_do() {
         let missing = "ERROR: Could not find a version that satisfies the requirement x\nERROR: No matching distribution found for x>=2 (from -r requirements.txt (line 1))\n";
         let error = explained(missing, "25.0");
-        assert!(
-            matches!(&error, PipError::NoWheel { requirement, .. } if requirement == "x>=2"),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("\n  pip: ERROR: Could not find"),
-            "{error}"
-        );
-        assert!(matches!(
-            explained("/usr/bin/python3: No module named pip", "25.0"),
-            PipError::NoPip { .. }
-        ));
-        assert!(matches!(
-            explained("no such option: --report", "20.0.2"),
-            PipError::OldPip { .. }
-        ));
-        assert!(matches!(
-            explained("network down", "25.0"),
-            PipError::Failed { .. }
-        ));
+        assert!(matches!(&error, PipError::NoWheel { requirement, .. } if requirement == "x>=2"), "{error}");
+        assert!(error.to_string().contains("\n  pip: ERROR: Could not find"), "{error}");
+        assert!(matches!(explained("/usr/bin/python3: No module named pip", "25.0"), PipError::NoPip { .. }));
+        assert!(matches!(explained("no such option: --report", "20.0.2"), PipError::OldPip { .. }));
+        assert!(matches!(explained("network down", "25.0"), PipError::Failed { .. }));
     }
 
     #[test]
@@ -317,11 +253,8 @@ mod tests {
     #[test]
     fn a_missing_interpreter_is_named() {
         let scratch = tempfile::tempdir().unwrap();
-        let options = PipOptions {
-            python: "/nowhere/python3".into(),
-            index_url: None,
-            extra_index_urls: Vec::new(),
-        };
+        let options =
+            PipOptions { python: "/nowhere/python3".into(), index_url: None, extra_index_urls: Vec::new() };
         let progress: &dyn crate::progress::Progress = &crate::progress::Silent;
         let refused = report(&options, "x\n", scratch.path(), &progress.step("test")).unwrap_err();
         assert!(

@@ -56,33 +56,17 @@ pub(super) fn read(folder: &Path, name: Option<&WorkerName>) -> Result<Project, 
     let root = folder.join(&settings.source_folder);
     let main = root.join(&settings.config.main);
     if !main.is_file() {
-        return Err(ProjectError::NoMain {
-            found: shown(&main),
-        });
+        return Err(ProjectError::NoMain { found: shown(&main) });
     }
-    let sources =
-        Layer::from_folder(&root, "", |path| is_source(&root, path)).map_err(|source| {
-            ProjectError::Sources {
-                path: shown(&root),
-                source,
-            }
-        })?;
-    Ok(Project {
-        folder: folder.to_owned(),
-        settings,
-        sources,
-    })
+    let sources = Layer::from_folder(&root, "", |path| is_source(&root, path))
+        .map_err(|source| ProjectError::Sources { path: shown(&root), source })?;
+    Ok(Project { folder: folder.to_owned(), settings, sources })
 }
 
 /// Where the worker's vendored packages are, if it has any.
 pub(super) fn vendored(project: &Project) -> Option<PathBuf> {
-    let places = [
-        project.folder.join(VENDORED),
-        project
-            .folder
-            .join(&project.settings.source_folder)
-            .join(VENDORED),
-    ];
+    let places =
+        [project.folder.join(VENDORED), project.folder.join(&project.settings.source_folder).join(VENDORED)];
     places.into_iter().find(|place| place.is_dir())
 }
 
@@ -101,9 +85,6 @@ fn read_text(path: &Path) -> Result<Option<String>, ProjectError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ProjectError::Io {
-            path: shown(path),
-            source,
-        }),
+        Err(source) => Err(ProjectError::Io { path: shown(path), source }),
     }
 }

@@ -17,11 +17,7 @@ fn worker() -> tempfile::TempDir {
         "wrangler.jsonc",
         r#"{"name": "hello", "main": "src/entry.py", "compatibility_date": "2026-01-31"}"#,
     );
-    write(
-        dir.path(),
-        "pyproject.toml",
-        "[project]\nname = 'hello'\ndependencies = ['fastapi']\n",
-    );
+    write(dir.path(), "pyproject.toml", "[project]\nname = 'hello'\ndependencies = ['fastapi']\n");
     write(dir.path(), "src/entry.py", "x = 1\n");
     dir
 }
@@ -44,10 +40,7 @@ fn sources_are_what_a_program_reads() {
     let project = project::read(dir.path(), None).unwrap();
     let paths: Vec<_> = project.sources.files().map(|(path, _)| path).collect();
     assert_eq!(paths, ["/entry.py", "/templates/page.html"]);
-    assert_eq!(
-        project::vendored(&project).unwrap(),
-        dir.path().join("src/python_modules")
-    );
+    assert_eq!(project::vendored(&project).unwrap(), dir.path().join("src/python_modules"));
 }
 
 #[test]
@@ -60,10 +53,7 @@ fn a_folder_that_is_no_worker_says_why() {
     assert!(matches!(refused, ProjectError::NoMain { .. }), "{refused}");
     write(dir.path(), "wrangler.jsonc", "{\n\"name\": 3}");
     let refused = project::read(dir.path(), None).unwrap_err().to_string();
-    assert!(
-        refused.starts_with("wrangler.jsonc:2: `name`: found the number `3`"),
-        "{refused}"
-    );
+    assert!(refused.starts_with("wrangler.jsonc:2: `name`: found the number `3`"), "{refused}");
 }
 
 #[test]

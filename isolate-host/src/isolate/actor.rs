@@ -9,6 +9,7 @@ use super::exchange::{Event, Message};
 use super::fault::GuestFault;
 use super::guest::Guest;
 use super::limits::CpuMeter;
+use crate::snapshot::working_set::WorkingSet;
 
 /// Runs on the guest threads; owns the store.
 pub struct Actor {
@@ -20,6 +21,8 @@ pub struct Actor {
     mailbox: mpsc::UnboundedReceiver<Message>,
     meter: Arc<CpuMeter>,
     closing: bool,
+    /// Where to note which pages the first request wrote to, once it is over.
+    working_set: Option<(Arc<WorkingSet>, usize)>,
 }
 
 enum Woken {
@@ -33,11 +36,12 @@ impl Actor {
         mut store: Store<Guest>,
         callable: u32,
         mailbox: mpsc::UnboundedReceiver<Message>,
+        working_set: Option<(Arc<WorkingSet>, usize)>,
     ) -> wasmtime::Result<Self> {
         let glue = store.data().parts().glue;
         let pump = glue.get_typed_func(&mut store, "pump")?;
         let meter = store.data().cpu.clone();
-        Ok(Self { store, pump, callable, mailbox, meter, closing: false })
+        Ok(Self { store, pump, callable, mailbox, meter, closing: false, working_set })
     }
 
     /// Serves until closed and idle, or until the guest ends.
@@ -59,6 +63,11 @@ impl Actor {
             }
             if let Err(fault) = self.call_pump().await {
                 break Some(fault);
+            }
+            if self.store.data().exchange.pending.is_empty()
+                && let Some((working_set, image_pages)) = self.working_set.take()
+            {
+                working_set.record(&self.store, image_pages);
             }
         };
         self.end(fault.unwrap_or(GuestFault::Gone));

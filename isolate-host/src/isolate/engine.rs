@@ -133,7 +133,8 @@ impl Engine {
         let plan = Plan::new(self.program.clone(), snapshot, memory, layers, libraries)?;
         let resume = self.resume_event(&deployment);
         let config = config_value(&deployment.worker, &deployment.config, "serving");
-        Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config }))
+        let working_set = Arc::default();
+        Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config, working_set }))
     }
 
     /// Boots Python, runs the worker's top level and takes a snapshot.
@@ -161,10 +162,10 @@ impl Engine {
         if let Some(error) = report.error {
             return Err(CaptureError::TopLevel { error, traceback: report.traceback });
         }
-        // Frozen objects are not walked by the collector, so that it dirties no page of the image.
-        boot::run(&mut store, "warmshard_runtime.warm_up(); import gc; gc.collect(); gc.freeze(); del gc")
+        boot::run(&mut store, "warmshard_runtime.warm_up(); import warmshard_runtime.immortal")
             .await
             .map_err(guest_failed)?;
+        boot::call_function(&mut store, "warmshard_runtime.immortal", "settle").await.map_err(guest_failed)?;
         let pump = boot::attribute(&mut store, "warmshard_runtime", "pump").await.map_err(guest_failed)?;
         let mut file = tempfile::NamedTempFile::new().map_err(capture::CaptureError::from)?;
         let identity = capture::Identity {

@@ -1,6 +1,6 @@
 //! The host's side of one isolate: everything that is not in linear memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use wasmtime::{Instance, Memory, ResourceLimiter, Table};
@@ -45,6 +45,8 @@ pub struct Guest {
     pub exit_code: Option<i32>,
     /// Set when a growth of memory was refused.
     pub memory_refused: bool,
+    /// Addresses of objects that a capture makes immortal.
+    pub immortal: BTreeSet<u32>,
     parts: Option<Parts>,
 }
 
@@ -88,6 +90,7 @@ impl Guest {
             links: Links::default(),
             exit_code: None,
             memory_refused: false,
+            immortal: BTreeSet::new(),
             parts: None,
         }
     }

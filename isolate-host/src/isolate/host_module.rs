@@ -38,6 +38,8 @@ enum Refused {
     Begun(RequestId),
     #[error("the response of request {0} has not begun")]
     NotBegun(RequestId),
+    #[error("objects are marked only while the worker is deployed")]
+    Marking,
     #[error("random bytes are not to be had while the worker's top level runs")]
     Entropy,
     #[error("found {found} random bytes asked for, expected at most {RANDOM_LIMIT}")]
@@ -65,6 +67,7 @@ mod op {
     pub const BODY_PULL: u32 = 20;
     pub const BODY_CANCEL: u32 = 21;
     pub const RANDOM: u32 = 30;
+    pub const MARK: u32 = 40;
 }
 
 pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -117,6 +120,7 @@ fn dispatch(guest: &mut Guest, op: u32, id: RequestId, data: &[u8]) -> Result<Re
         op::BODY_PULL => return body(exchange, id, BodyPull::Next),
         op::BODY_CANCEL => return body(exchange, id, BodyPull::Cancel),
         op::RANDOM => return random(guest, data),
+        op::MARK => return mark(guest, data),
         _ => return Err(Refused::Operation(op)),
     }
     Ok(Reply::Bytes)
@@ -291,5 +295,16 @@ fn random(guest: &mut Guest, data: &[u8]) -> Result<Reply, Refused> {
     guest.exchange.reply.clear();
     guest.exchange.reply.resize(length, 0);
     guest.entropy.fill(&mut guest.exchange.reply).map_err(|_| Refused::NoEntropy)?;
+    Ok(Reply::Bytes)
+}
+
+/// Notes objects that are to become immortal; answers a byte for each: 1 = not seen before.
+fn mark(guest: &mut Guest, data: &[u8]) -> Result<Reply, Refused> {
+    if guest.phase != Phase::Deploying {
+        return Err(Refused::Marking);
+    }
+    let marked = &mut guest.immortal;
+    let addresses = data.chunks_exact(4).map(|at| u32::from_le_bytes(at.try_into().expect("four bytes")));
+    guest.exchange.reply = addresses.map(|address| u8::from(marked.insert(address))).collect();
     Ok(Reply::Bytes)
 }

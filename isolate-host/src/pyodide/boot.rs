@@ -127,6 +127,7 @@ pub async fn run(store: &mut Store<Guest>, statements: &'static str) -> wasmtime
 pub async fn attribute(store: &mut Store<Guest>, module: &str, name: &str) -> wasmtime::Result<u32> {
     let module_name = c_string(store, module).await?;
     let module: u32 = call(store, "PyImport_ImportModule", module_name).await?;
+    call::<_, ()>(store, "free", module_name).await?;
     if module == 0 {
         return Err(BootError::Platform("a platform module cannot be imported").into());
     }
@@ -134,6 +135,19 @@ pub async fn attribute(store: &mut Store<Guest>, module: &str, name: &str) -> wa
     match call(store, "PyObject_GetAttrString", (module, name)).await? {
         0 => Err(BootError::Platform("a platform module lacks a function").into()),
         found => Ok(found),
+    }
+}
+
+/// Calls a Python function without arguments, with no other Python frame alive.
+pub async fn call_function(store: &mut Store<Guest>, module: &str, name: &'static str) -> wasmtime::Result<()> {
+    let function = attribute(store, module, name).await?;
+    let glue = store.data().parts().glue;
+    let pump = glue.get_typed_func::<u32, i32>(&mut *store, "pump")?;
+    let meter = store.data().cpu.clone();
+    store.set_epoch_deadline(1);
+    match meter.measure(pump.call_async(&mut *store, function)).await? {
+        0 => Ok(()),
+        _ => Err(BootError::Platform(name).into()),
     }
 }
 

@@ -7,6 +7,7 @@ use wasmtime::{Instance, Store};
 use super::format;
 use super::manifest::{Manifest, SavedLibrary};
 use crate::emscripten::files::{ExportError, Unsavable, encode_overlay};
+use crate::emscripten::memory::GuestMemory;
 use crate::isolate::guest::Guest;
 use crate::pyodide::rewrite::GLOBAL_EXPORT_PREFIX;
 
@@ -37,11 +38,30 @@ pub struct Identity {
 
 /// Writes the isolate's state to `file`. The isolate is not called meanwhile.
 pub fn capture(store: &mut Store<Guest>, identity: Identity, file: &mut std::fs::File) -> Result<(), CaptureError> {
+    make_immortal(store);
     let manifest = describe(store, identity)?;
     let overlay = encode_overlay(&store.data().files.overlay_entries()?);
     let memory = store.data().parts().memory;
     format::write(file, &manifest, &overlay, memory.data(&*store))?;
     Ok(())
+}
+
+/// Gives every marked object the reference count that CPython neither raises nor lowers.
+///
+/// CPython 3.12 and later on 32 bits: counts from 2^30 on are left alone, and new
+/// immortal objects get 5 * 2^28 (`_Py_IMMORTAL_INITIAL_REFCNT`), which a stray
+/// unchecked increment or decrement does not bring below. The count is an object's
+/// first word.
+fn make_immortal(store: &mut Store<Guest>) {
+    const LEAST_IMMORTAL: u32 = 1 << 30;
+    const IMMORTAL: u32 = 5 << 28;
+    let marked = std::mem::take(&mut store.data_mut().immortal);
+    let (mut memory, _) = GuestMemory::with_guest(&mut *store);
+    for address in marked {
+        if memory.read_u32(address).is_ok_and(|count| count < LEAST_IMMORTAL) {
+            let _ = memory.write_u32(address, IMMORTAL);
+        }
+    }
 }
 
 fn describe(store: &mut Store<Guest>, identity: Identity) -> Result<Manifest, CaptureError> {

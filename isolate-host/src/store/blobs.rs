@@ -47,17 +47,10 @@ impl Sha256Hex {
 impl TryFrom<String> for Sha256Hex {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        if text.len() == 64
-            && text
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text))
         } else {
-            Err(format!(
-                "found `{}`, expected 64 lowercase hex digits",
-                text.escape_debug()
-            ))
+            Err(format!("found `{}`, expected 64 lowercase hex digits", text.escape_debug()))
         }
     }
 }
@@ -69,10 +62,7 @@ impl From<Sha256Hex> for String {
 }
 
 pub(super) fn put(root: &Path, bytes: &[u8]) -> Result<BlobRef, StoreError> {
-    let blob = BlobRef {
-        sha256: Sha256Hex::of(bytes),
-        size: bytes.len() as u64,
-    };
+    let blob = BlobRef { sha256: Sha256Hex::of(bytes), size: bytes.len() as u64 };
     let path = place(root, &blob)?;
     // What is there under this name is kept when it is what the name says.
     if verify(root, &blob).is_err() {
@@ -114,10 +104,7 @@ fn check(blob: &BlobRef, found: Sha256Hex) -> Result<(), StoreError> {
     if found == blob.sha256 {
         return Ok(());
     }
-    Err(StoreError::BlobDamaged {
-        found: found.into(),
-        expected: blob.sha256.clone().into(),
-    })
+    Err(StoreError::BlobDamaged { found: found.into(), expected: blob.sha256.clone().into() })
 }
 
 fn path(root: &Path, blob: &BlobRef) -> PathBuf {

@@ -32,10 +32,7 @@ impl Pointer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_at(path)(error)),
         };
-        let malformed = |source| StoreError::Malformed {
-            path: path.to_owned(),
-            source,
-        };
+        let malformed = |source| StoreError::Malformed { path: path.to_owned(), source };
         serde_json::from_slice(&text).map(Some).map_err(malformed)
     }
 }
@@ -52,11 +49,7 @@ impl FileIdentity {
     fn of(path: &Path) -> io::Result<Self> {
         let found = fs::metadata(path)?;
         let modified = (found.mtime(), found.mtime_nsec());
-        Ok(Self {
-            inode: found.ino(),
-            modified,
-            size: found.size(),
-        })
+        Ok(Self { inode: found.ino(), modified, size: found.size() })
     }
 }
 
@@ -103,14 +96,7 @@ impl PointerCache {
                 None => return Ok(None),
             },
         };
-        self.known.insert(
-            worker.clone(),
-            Known {
-                checked: now,
-                file,
-                current: current.clone(),
-            },
-        );
+        self.known.insert(worker.clone(), Known { checked: now, file, current: current.clone() });
         Ok(Some(current))
     }
 

@@ -40,22 +40,12 @@ struct Versioned {
 }
 
 impl DeploymentRecord {
-    pub(super) fn read(
-        path: &Path,
-        worker: &WorkerName,
-        id: &DeploymentId,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn read(path: &Path, worker: &WorkerName, id: &DeploymentId) -> Result<Self, StoreError> {
         let text = std::fs::read(path).map_err(io_at(path))?;
-        let malformed = |source| StoreError::Malformed {
-            path: path.to_owned(),
-            source,
-        };
+        let malformed = |source| StoreError::Malformed { path: path.to_owned(), source };
         let Versioned { format } = serde_json::from_slice(&text).map_err(malformed)?;
         if format != FORMAT_VERSION {
-            return Err(StoreError::Format {
-                id: id.clone(),
-                found: format,
-            });
+            return Err(StoreError::Format { id: id.clone(), found: format });
         }
         let record: Self = serde_json::from_slice(&text).map_err(malformed)?;
         if record.id != *id || record.worker != *worker {

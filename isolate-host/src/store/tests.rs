@@ -60,11 +60,7 @@ impl Fixture {
 
     fn blob(&self, blob: &BlobRef) -> PathBuf {
         let name = blob.sha256.as_str();
-        self.store
-            .path()
-            .join("blobs/sha256")
-            .join(&name[..2])
-            .join(name)
+        self.store.path().join("blobs/sha256").join(&name[..2]).join(name)
     }
 }
 
@@ -72,24 +68,12 @@ impl Fixture {
 fn a_deployment_comes_back_as_it_was() {
     let fixture = fixture();
     let record = fixture.deploy("hello", "print()");
-    assert_eq!(
-        fixture.store.current(&record.worker).unwrap(),
-        Some(record.id.clone())
-    );
-    assert_eq!(
-        fixture.store.record(&record.worker, &record.id).unwrap(),
-        record
-    );
+    assert_eq!(fixture.store.current(&record.worker).unwrap(), Some(record.id.clone()));
+    assert_eq!(fixture.store.record(&record.worker, &record.id).unwrap(), record);
     let loaded = fixture.store.load(&record.worker, &record.id).unwrap();
-    assert_eq!(
-        loaded.files.file("/session/metadata/entry.py").unwrap(),
-        "print()"
-    );
+    assert_eq!(loaded.files.file("/session/metadata/entry.py").unwrap(), "print()");
     assert_eq!(fs::read(loaded.snapshot).unwrap(), b"image of print()");
-    assert_eq!(
-        fixture.store.workers().unwrap(),
-        [(record.worker, record.id)]
-    );
+    assert_eq!(fixture.store.workers().unwrap(), [(record.worker, record.id)]);
 }
 
 #[test]
@@ -104,9 +88,7 @@ fn a_new_version_is_seen_by_a_store_that_remembers_the_old_one() {
         assert!(Instant::now() < deadline, "the new version was never seen");
         std::thread::yield_now();
     }
-    let pointer = Pointer::read(&fixture.store.pointer_path(&old.worker))
-        .unwrap()
-        .unwrap();
+    let pointer = Pointer::read(&fixture.store.pointer_path(&old.worker)).unwrap().unwrap();
     assert_eq!(pointer.history, [new.id, old.id]);
 }
 
@@ -115,10 +97,7 @@ fn unknown_workers_are_unknown_and_not_remembered() {
     let fixture = fixture();
     assert_eq!(fixture.store.current(&name("nobody")).unwrap(), None);
     let record = fixture.deploy("nobody", "now somebody");
-    assert_eq!(
-        fixture.store.current(&record.worker).unwrap(),
-        Some(record.id)
-    );
+    assert_eq!(fixture.store.current(&record.worker).unwrap(), Some(record.id));
 }
 
 #[test]
@@ -128,19 +107,14 @@ fn a_changed_blob_is_refused_by_name() {
     let path = fixture.blob(&record.snapshot);
     fs::write(&path, b"image of evil()").unwrap();
     let refused = fixture.store.load(&record.worker, &record.id).unwrap_err();
-    let StoreError::BlobDamaged { expected, .. } = &refused else {
-        panic!("{refused}")
-    };
+    let StoreError::BlobDamaged { expected, .. } = &refused else { panic!("{refused}") };
     assert_eq!(expected, record.snapshot.sha256.as_str());
     // Deploying again mends it.
     fixture.deploy("hello", "print()");
     assert!(fixture.store.load(&record.worker, &record.id).is_ok());
     fs::remove_file(fixture.blob(&record.files)).unwrap();
     let refused = fixture.store.load(&record.worker, &record.id).unwrap_err();
-    assert!(
-        matches!(refused, StoreError::BlobMissing { .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, StoreError::BlobMissing { .. }), "{refused}");
 }
 
 #[test]
@@ -152,19 +126,13 @@ fn records_are_judged_before_they_are_believed() {
         let mut value = serde_json::to_value(&record).unwrap();
         change(&mut value);
         fs::write(&path, value.to_string()).unwrap();
-        fixture
-            .store
-            .record(&record.worker, &record.id)
-            .unwrap_err()
+        fixture.store.record(&record.worker, &record.id).unwrap_err()
     };
     let refused = rewrite(&|value| {
         value["format"] = 99.into();
         value["new_field"] = 1.into();
     });
-    assert!(
-        matches!(refused, StoreError::Format { found: 99, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, StoreError::Format { found: 99, .. }), "{refused}");
     let refused = rewrite(&|value| value["surprise"] = 1.into());
     assert!(matches!(refused, StoreError::Malformed { .. }), "{refused}");
     let refused = rewrite(&|value| value["files"]["sha256"] = "../../etc/passwd".into());
@@ -172,10 +140,7 @@ fn records_are_judged_before_they_are_believed() {
     let refused = rewrite(&|value| value["worker"] = "other".into());
     assert!(matches!(refused, StoreError::Mismatch { .. }), "{refused}");
     fs::write(&path, "{").unwrap();
-    let refused = fixture
-        .store
-        .record(&record.worker, &record.id)
-        .unwrap_err();
+    let refused = fixture.store.record(&record.worker, &record.id).unwrap_err();
     assert!(matches!(refused, StoreError::Malformed { .. }), "{refused}");
 }
 
@@ -184,16 +149,9 @@ fn what_a_killed_deploy_leaves_behind_is_ignored() {
     let fixture = fixture();
     let record = fixture.deploy("hello", "print()");
     let workers = fixture.store.path().join("workers");
-    fs::write(
-        workers.join(format!("{}abc", durable::TEMPORARY_PREFIX)),
-        "{",
-    )
-    .unwrap();
+    fs::write(workers.join(format!("{}abc", durable::TEMPORARY_PREFIX)), "{").unwrap();
     fs::write(workers.join("Not A Name.json"), "{").unwrap();
-    assert_eq!(
-        fixture.store.workers().unwrap(),
-        [(record.worker, record.id)]
-    );
+    assert_eq!(fixture.store.workers().unwrap(), [(record.worker, record.id)]);
 }
 
 #[test]
@@ -206,9 +164,7 @@ fn deploys_of_one_worker_take_turns() {
         }
     });
     let worker = name("hello");
-    let pointer = Pointer::read(&fixture.store.pointer_path(&worker))
-        .unwrap()
-        .unwrap();
+    let pointer = Pointer::read(&fixture.store.pointer_path(&worker)).unwrap().unwrap();
     assert_eq!(pointer.history.len(), 8);
     assert_eq!(pointer.current, pointer.history[0]);
     for id in &pointer.history {

@@ -16,11 +16,7 @@ impl Backoff {
 
     /// The pause after a process that ran for `lived`.
     pub(super) fn after(&mut self, lived: Duration) -> Duration {
-        self.failures = if lived >= Self::HEALTHY {
-            1
-        } else {
-            self.failures.saturating_add(1)
-        };
+        self.failures = if lived >= Self::HEALTHY { 1 } else { self.failures.saturating_add(1) };
         let doublings = (self.failures - 1).min(16);
         (Self::FIRST * 2u32.pow(doublings)).min(Self::LONGEST)
     }

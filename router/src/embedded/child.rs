@@ -11,10 +11,7 @@ use warmshard_config::units::HostId;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChildError {
     #[error("isolate host `{host}` cannot be started")]
-    Start {
-        host: HostId,
-        source: std::io::Error,
-    },
+    Start { host: HostId, source: std::io::Error },
     #[error("isolate host `{host}` ended before it listened ({status}); its messages are above")]
     EndedEarly { host: HostId, status: String },
     #[error("isolate host `{host}` ended ({status})")]
@@ -33,26 +30,12 @@ pub(super) struct HostProcess {
 
 impl HostProcess {
     pub(super) fn start(mut command: Command, host: &HostId) -> Result<Self, ChildError> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
-        let start = |source| ChildError::Start {
-            host: host.clone(),
-            source,
-        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let start = |source| ChildError::Start { host: host.clone(), source };
         let mut child = command.spawn().map_err(start)?;
         let _alive = child.stdin.take();
-        let output = child
-            .stdout
-            .take()
-            .map(|stdout| BufReader::new(stdout).lines());
-        Ok(Self {
-            host: host.clone(),
-            child,
-            _alive,
-            output,
-        })
+        let output = child.stdout.take().map(|stdout| BufReader::new(stdout).lines());
+        Ok(Self { host: host.clone(), child, _alive, output })
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -71,19 +54,13 @@ impl HostProcess {
             }
         }
         let status = self.child.wait().await;
-        Err(ChildError::EndedEarly {
-            host: self.host.clone(),
-            status: describe(status),
-        })
+        Err(ChildError::EndedEarly { host: self.host.clone(), status: describe(status) })
     }
 
     /// Waits for its end. Dropping the future is fine.
     pub(super) async fn ended(&mut self) -> ChildError {
         let status = self.child.wait().await;
-        ChildError::Ended {
-            host: self.host.clone(),
-            status: describe(status),
-        }
+        ChildError::Ended { host: self.host.clone(), status: describe(status) }
     }
 
     /// Asks it to drain and end.
@@ -130,10 +107,7 @@ mod tests {
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
-        command
-            .args(["-c", script])
-            .process_group(0)
-            .kill_on_drop(true);
+        command.args(["-c", script]).process_group(0).kill_on_drop(true);
         command
     }
 
@@ -164,12 +138,7 @@ mod tests {
     async fn a_host_that_ends_early_says_so() {
         let mut process = HostProcess::start(shell("exit 3"), &host()).unwrap();
         let error = process.listening().await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("ended before it listened (exit status: 3)"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("ended before it listened (exit status: 3)"), "{error}");
     }
 
     #[tokio::test]
@@ -193,10 +162,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _entered = runtime.enter();
         let error = HostProcess::start(Command::new("/no/such/program"), &host()).unwrap_err();
         assert_eq!(error.to_string(), "isolate host `host-a` cannot be started");

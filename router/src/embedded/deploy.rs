@@ -7,16 +7,14 @@ use std::process::{ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 use warmshard_config::units::WorkerName;
+use warmshard_config::worker_config::{self, CONFIG_FILES, PROJECT_FILE, WorkerFiles};
 
 use super::Embedded;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeployError {
     #[error("`deploy {}` cannot be started", folder.display())]
-    Start {
-        folder: PathBuf,
-        source: std::io::Error,
-    },
+    Start { folder: PathBuf, source: std::io::Error },
     #[error("the worker in {} was not deployed ({status}); the reason is above", folder.display())]
     Failed { folder: PathBuf, status: ExitStatus },
 }
@@ -27,16 +25,10 @@ impl Embedded {
     pub(crate) async fn deploy(&self) -> Result<(), DeployError> {
         for folder in &self.settings.workers {
             tracing::info!(folder = %folder.display(), "deploying");
-            let start = |source| DeployError::Start {
-                folder: folder.clone(),
-                source,
-            };
+            let start = |source| DeployError::Start { folder: folder.clone(), source };
             let status = run(self.deploy_command(folder)).await.map_err(start)?;
             if !status.success() {
-                return Err(DeployError::Failed {
-                    folder: folder.clone(),
-                    status,
-                });
+                return Err(DeployError::Failed { folder: folder.clone(), status });
             }
         }
         Ok(())
@@ -57,11 +49,7 @@ impl Embedded {
 /// Runs to the end; dropping the future ends it and everything it started.
 async fn run(mut command: Command) -> std::io::Result<ExitStatus> {
     let mut child = command.spawn()?;
-    let mut group = Group(
-        child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
-    );
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
     let status = child.wait().await;
     // Reaped: its ID may belong to somebody else from now on.
     group.0 = None;
@@ -82,8 +70,20 @@ impl Drop for Group {
 
 /// The names of the workers in these folders, for people to read.
 pub(crate) fn worker_names(folders: &[PathBuf]) -> Vec<WorkerName> {
-    let name = |folder: &PathBuf| WorkerName::parse(folder.file_name()?.to_str()?).ok();
-    folders.iter().filter_map(name).collect()
+    folders.iter().filter_map(|folder| worker_name(folder)).collect()
+}
+
+/// `None` for a folder that is no worker; deploying it says why.
+fn worker_name(folder: &Path) -> Option<WorkerName> {
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).ok();
+    let wrangler = CONFIG_FILES.iter().find_map(|&file| Some((file, read(file)?)));
+    let pyproject = read(PROJECT_FILE);
+    let files = WorkerFiles {
+        wrangler: wrangler.as_ref().map(|(file, text)| (*file, text.as_str())),
+        pyproject: pyproject.as_deref(),
+        name: None,
+    };
+    Some(worker_config::resolve(files).ok()?.config.name)
 }
 
 #[cfg(test)]
@@ -96,14 +96,8 @@ mod tests {
         let mark = folder.path().join("pid");
         let mut command = Command::new("sh");
         // `sh` waits for a grandchild, as deploy does for the package installer.
-        let script = format!(
-            "sleep 600 & echo $! > {0}.tmp; mv {0}.tmp {0}; wait",
-            mark.display()
-        );
-        command
-            .args(["-c", &script])
-            .process_group(0)
-            .kill_on_drop(true);
+        let script = format!("sleep 600 & echo $! > {0}.tmp; mv {0}.tmp {0}; wait", mark.display());
+        command.args(["-c", &script]).process_group(0).kill_on_drop(true);
         let running = tokio::spawn(run(command));
         let pid: i32 = loop {
             match std::fs::read_to_string(&mark) {
@@ -117,6 +111,17 @@ mod tests {
         while rustix::process::test_kill_process(pid).is_ok() && !is_zombie(pid) {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[test]
+    fn workers_are_named_as_their_files_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = folder.path().join("some-folder");
+        std::fs::create_dir(&worker).unwrap();
+        assert_eq!(worker_names(std::slice::from_ref(&worker)), []);
+        let config = r#"{ "name": "shop", "main": "src/entry.py", "compatibility_date": "2026-01-01" }"#;
+        std::fs::write(worker.join("wrangler.jsonc"), config).unwrap();
+        assert_eq!(worker_names(&[worker]), [WorkerName::parse("shop").unwrap()]);
     }
 
     /// Ended, and only waiting for whoever inherited it.

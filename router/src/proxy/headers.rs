@@ -40,16 +40,13 @@ pub(crate) fn host_name(request: &RequestHeader) -> Option<&str> {
 /// The authority of an absolute target, which pingora keeps as if it were a path.
 fn absolute_authority(target: &[u8]) -> Option<&str> {
     let target = std::str::from_utf8(target).ok()?;
-    let rest = target
-        .strip_prefix("http://")
-        .or_else(|| target.strip_prefix("https://"))?;
+    let rest = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"))?;
     rest.split(['/', '?', '#']).next()
 }
 
 /// Removes what a client must not say and adds what the host must know.
 pub(crate) fn prepare_request(request: &mut RequestHeader, told: &ToHost<'_>) -> Result<()> {
-    let unwanted =
-        |name: &HeaderName| wire::is_ours(name.as_str()) || FORWARDING.contains(&name.as_str());
+    let unwanted = |name: &HeaderName| wire::is_ours(name.as_str()) || FORWARDING.contains(&name.as_str());
     for name in names(&request.headers, unwanted) {
         request.remove_header(&name);
     }
@@ -78,13 +75,10 @@ pub(crate) struct Said {
 
 pub(crate) fn read_response(response: &ResponseHeader) -> Said {
     let text = |name| response.headers.get(name)?.to_str().ok();
-    let refused =
-        text(wire::REFUSED).filter(|_| response.status == http::StatusCode::SERVICE_UNAVAILABLE);
+    let refused = text(wire::REFUSED).filter(|_| response.status == http::StatusCode::SERVICE_UNAVAILABLE);
     Said {
         start: text(wire::START).and_then(|kind| kind.parse().ok()),
-        restore: text(wire::RESTORE_US)
-            .and_then(|us| us.parse().ok())
-            .map(Duration::from_micros),
+        restore: text(wire::RESTORE_US).and_then(|us| us.parse().ok()).map(Duration::from_micros),
         load: text(wire::LOAD).and_then(|load| load.parse().ok()),
         refused: refused.map(str::to_owned),
     }
@@ -92,9 +86,8 @@ pub(crate) fn read_response(response: &ResponseHeader) -> Said {
 
 /// Removes what is only meant for the router and names the request.
 pub(crate) fn prepare_response(response: &mut ResponseHeader, request_id: &str) -> Result<()> {
-    let unwanted = |name: &HeaderName| {
-        wire::is_ours(name.as_str()) && !wire::SHOWN_TO_CLIENTS.contains(&name.as_str())
-    };
+    let unwanted =
+        |name: &HeaderName| wire::is_ours(name.as_str()) && !wire::SHOWN_TO_CLIENTS.contains(&name.as_str());
     for name in names(&response.headers, unwanted) {
         response.remove_header(&name);
     }
@@ -102,11 +95,7 @@ pub(crate) fn prepare_response(response: &mut ResponseHeader, request_id: &str) 
 }
 
 fn names(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
-    headers
-        .keys()
-        .filter(|name| wanted(name))
-        .cloned()
-        .collect()
+    headers.keys().filter(|name| wanted(name)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -122,11 +111,7 @@ mod tests {
     }
 
     fn text<'m>(headers: &'m HeaderMap, name: &str) -> Vec<&'m str> {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.to_str().unwrap())
-            .collect()
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
     #[test]
@@ -177,20 +162,10 @@ mod tests {
         let said = read_response(&response);
         assert_eq!(said.start, Some(StartKind::Cold));
         assert_eq!(said.restore, Some(Duration::from_micros(1234)));
-        assert_eq!(
-            said.load,
-            Some(Load {
-                in_flight: 3,
-                isolates: 12
-            })
-        );
+        assert_eq!(said.load, Some(Load { in_flight: 3, isolates: 12 }));
         prepare_response(&mut response, "00000000deadbeef").unwrap();
-        let mut ours: Vec<&str> = response
-            .headers
-            .keys()
-            .map(HeaderName::as_str)
-            .filter(|name| wire::is_ours(name))
-            .collect();
+        let mut ours: Vec<&str> =
+            response.headers.keys().map(HeaderName::as_str).filter(|name| wire::is_ours(name)).collect();
         ours.sort_unstable();
         let mut expected = wire::SHOWN_TO_CLIENTS;
         expected.sort_unstable();
@@ -210,10 +185,7 @@ mod tests {
 
     #[test]
     fn the_host_name_comes_from_the_target_or_the_header() {
-        assert_eq!(
-            host_name(&request(&[("host", "a.localhost:1")])),
-            Some("a.localhost:1")
-        );
+        assert_eq!(host_name(&request(&[("host", "a.localhost:1")])), Some("a.localhost:1"));
         assert_eq!(host_name(&request(&[])), None);
         let absolute = RequestHeader::build("GET", b"http://b.localhost/x", None).unwrap();
         assert_eq!(host_name(&absolute), Some("b.localhost"));

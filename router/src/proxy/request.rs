@@ -2,7 +2,7 @@
 //! access log gets when it leaves.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -67,12 +67,7 @@ impl Request {
 
     pub(crate) fn send_to(&mut self, host: Arc<Host>, reason: Reason) {
         let raised = host.begin_request();
-        self.attempt = Some(Attempt {
-            host,
-            reason,
-            body_began: false,
-            _raised: raised,
-        });
+        self.attempt = Some(Attempt { host, reason, body_began: false, _raised: raised });
     }
 
     /// Leaves the current host behind.
@@ -95,9 +90,7 @@ impl Request {
         match (error.etype(), error.esource()) {
             (kind, _) if *kind == HOST_REFUSED => Trouble::Refused,
             (_, ErrorSource::Downstream) => Trouble::Client,
-            (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => {
-                Trouble::Silent
-            }
+            (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => Trouble::Silent,
             (
                 ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
                 ErrorSource::Upstream,
@@ -127,14 +120,14 @@ impl Request {
             worker = self.worker.as_ref().map(WorkerName::as_str),
             method = %head.method,
             // Not the query: it may carry secrets.
-            path = ?head.uri.path(),
+            path = head.uri.path(),
             status,
             start = start.map(StartKind::as_str),
             host = host.map(HostId::as_str),
             placed = self.attempt.as_ref().map(|attempt| attempt.reason.as_str()),
             tried = self.tried.len(),
-            restore_us = self.said.restore.map(|restore| restore.as_micros()),
-            took_us = took.as_micros(),
+            restore_us = self.said.restore.map(micros),
+            took_us = micros(took),
             sent = session.body_bytes_sent(),
             failure = self.failure.as_ref().map(Failure::code),
             error = error.map(tracing::field::display),
@@ -145,7 +138,10 @@ impl Request {
 
 /// The head of the answer the client got, without informational ones.
 pub(crate) fn final_head(session: &Session) -> Option<&ResponseHeader> {
-    session
-        .response_written()
-        .filter(|head| !head.status.is_informational() || head.status == 101)
+    session.response_written().filter(|head| !head.status.is_informational() || head.status == 101)
+}
+
+/// As a number that every log format has.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -42,9 +42,7 @@ pub(crate) fn next_step(situation: &Situation) -> Option<Outcome> {
         Trouble::Lost if situation.idempotent || situation.nothing_sent => Some(Outcome::Failed),
         // A silent host may still be working on it: asking another one would
         // double the load just when hosts are slow.
-        Trouble::Lost | Trouble::Silent | Trouble::Garbage | Trouble::Client | Trouble::Router => {
-            None
-        }
+        Trouble::Lost | Trouble::Silent | Trouble::Garbage | Trouble::Client | Trouble::Router => None,
     }
 }
 
@@ -59,64 +57,31 @@ mod tests {
         nothing_sent: false,
         body_kept: true,
     };
-    const GET: Situation = Situation {
-        idempotent: true,
-        ..POST
-    };
+    const GET: Situation = Situation { idempotent: true, ..POST };
 
     #[test]
     fn a_refusal_moves_any_method_as_long_as_the_body_is_there() {
-        let refused = Situation {
-            trouble: Trouble::Refused,
-            ..POST
-        };
+        let refused = Situation { trouble: Trouble::Refused, ..POST };
         assert_eq!(next_step(&refused), Some(Outcome::Refused));
-        assert_eq!(
-            next_step(&Situation {
-                body_kept: false,
-                ..refused
-            }),
-            None
-        );
+        assert_eq!(next_step(&Situation { body_kept: false, ..refused }), None);
     }
 
     #[test]
     fn a_lost_connection_moves_what_may_be_repeated() {
         assert_eq!(next_step(&GET), Some(Outcome::Failed));
         assert_eq!(next_step(&POST), None);
-        assert_eq!(
-            next_step(&Situation {
-                nothing_sent: true,
-                ..POST
-            }),
-            Some(Outcome::Failed)
-        );
+        assert_eq!(next_step(&Situation { nothing_sent: true, ..POST }), Some(Outcome::Failed));
     }
 
     #[test]
     fn nothing_moves_once_the_answer_began() {
-        assert_eq!(
-            next_step(&Situation {
-                response_began: true,
-                ..GET
-            }),
-            None
-        );
+        assert_eq!(next_step(&Situation { response_began: true, ..GET }), None);
     }
 
     #[test]
     fn other_troubles_end_the_request() {
-        for trouble in [
-            Trouble::Silent,
-            Trouble::Garbage,
-            Trouble::Client,
-            Trouble::Router,
-        ] {
-            assert_eq!(
-                next_step(&Situation { trouble, ..GET }),
-                None,
-                "{trouble:?}"
-            );
+        for trouble in [Trouble::Silent, Trouble::Garbage, Trouble::Client, Trouble::Router] {
+            assert_eq!(next_step(&Situation { trouble, ..GET }), None, "{trouble:?}");
         }
     }
 }

@@ -8,9 +8,7 @@ use legacy_exceptions::translate;
 use wasmtime::{Engine, Instance, Linker, Module, Store, ThrownException, Trap, Val};
 use wast::core::{NanPattern, WastArgCore, WastRetCore};
 use wast::parser::{self, ParseBuffer};
-use wast::{
-    QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat,
-};
+use wast::{QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
 use super::unfold::unfold;
 
@@ -44,9 +42,7 @@ pub(crate) fn run(engine: &Engine, path: &Path) -> Tally {
     let parsed = parser::parse::<Wast<'_>>(&buffer).unwrap_or_else(|error| fail(error));
     for directive in parsed.directives {
         let line = directive.span().linecol_in(&text).0 + 1;
-        script
-            .directive(directive)
-            .unwrap_or_else(|problem| panic!("{}:{line}: {problem}", path.display()));
+        script.directive(directive).unwrap_or_else(|problem| panic!("{}:{line}: {problem}", path.display()));
     }
     script.tally
 }
@@ -101,12 +97,8 @@ impl Script<'_> {
                     found => Err(format!("found {found:?}, expected the trap `{message}`")),
                 }
             }
-            WastDirective::AssertInvalid {
-                module, message, ..
-            }
-            | WastDirective::AssertMalformed {
-                module, message, ..
-            } => self.refuse(module, message),
+            WastDirective::AssertInvalid { module, message, .. }
+            | WastDirective::AssertMalformed { module, message, .. } => self.refuse(module, message),
             other => Err(format!("the runner does not know the directive {other:?}")),
         }
     }
@@ -122,10 +114,8 @@ impl Script<'_> {
             Cow::Borrowed(_) => self.tally.unchanged += 1,
         }
         let module = Module::new(self.engine, &translated).map_err(|error| format!("{error:?}"))?;
-        let instance = self
-            .linker
-            .instantiate(&mut self.store, &module)
-            .map_err(|error| format!("{error:?}"))?;
+        let instance =
+            self.linker.instantiate(&mut self.store, &module).map_err(|error| format!("{error:?}"))?;
         self.current = Some(instance);
         Ok(())
     }

@@ -78,11 +78,7 @@ fn end_of_string(text: &str) -> Option<usize> {
 
 #[test]
 fn unfolds_and_keeps_lines() {
-    let words = |text: &str| {
-        text.split_whitespace()
-            .map(String::from)
-            .collect::<Vec<_>>()
-    };
+    let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
     let folded = "(func ;; (try\n (try $l (result i32) (do (call $f (i32.const 1)))\n (catch $e)\n \
                   (catch_all (i32.const 2))) (export \"(do \\\" )\"))";
     let flat = unfold(folded);
@@ -94,8 +90,5 @@ fn unfolds_and_keeps_lines() {
              catch_all (i32.const 2) end (export \"(do \\\" )\"))"
         )
     );
-    assert_eq!(
-        words(&unfold("(try (do (nop)) (delegate $l))")),
-        words("try (nop) delegate $l")
-    );
+    assert_eq!(words(&unfold("(try (do (nop)) (delegate $l))")), words("try (nop) delegate $l"));
 }

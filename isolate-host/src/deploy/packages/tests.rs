@@ -8,10 +8,7 @@ use crate::progress::Silent;
 const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn requirements(lines: &[&str]) -> Vec<Requirement> {
-    lines
-        .iter()
-        .map(|line| Requirement::parse(line).unwrap())
-        .collect()
+    lines.iter().map(|line| Requirement::parse(line).unwrap()).collect()
 }
 
 #[test]
@@ -24,15 +21,9 @@ fn a_lock_is_read_back_as_it_was_written() {
     let lock = LockFile::new(locked(&report).unwrap(), &asked);
     let text = lock.to_text("platform", "3.14");
     assert_eq!(LockFile::parse(&text).unwrap(), lock);
-    assert!(
-        text.ends_with(&format!("zope-thing==2.0 \\\n    --hash=sha256:{HASH}\n")),
-        "{text}"
-    );
+    assert!(text.ends_with(&format!("zope-thing==2.0 \\\n    --hash=sha256:{HASH}\n")), "{text}");
     lock.check(&asked, SDK).unwrap();
-    assert!(matches!(
-        lock.check(&requirements(&["other"]), SDK),
-        Err(LockError::Stale)
-    ));
+    assert!(matches!(lock.check(&requirements(&["other"]), SDK), Err(LockError::Stale)));
 }
 
 #[test]
@@ -49,28 +40,18 @@ fn locks_of_other_tools_are_read() {
 #[test]
 fn a_lock_cannot_pass_options_or_leave_anything_open() {
     let refused = |text: &str| LockFile::parse(text).unwrap_err().to_string();
-    for text in [
-        "--index-url=x",
-        "-r other.txt",
-        "-e .",
-        "./local",
-        "git+https://x",
-    ] {
+    for text in ["--index-url=x", "-r other.txt", "-e .", "./local", "git+https://x"] {
         assert!(refused(text).starts_with("requirements.lock:1: "), "{text}");
     }
     let with = |rest: &str| format!("\n\na==1 {rest}\n");
     assert!(refused(&with("")).contains("found no exact version and hash for `a`"));
     assert!(
-        refused(&with(&format!("--hash=sha256:{HASH} --index-url=x")))
-            .contains(":3: found `--index-url=x`")
+        refused(&with(&format!("--hash=sha256:{HASH} --index-url=x"))).contains(":3: found `--index-url=x`")
     );
     assert!(refused(&with("--hash=md5:0")).contains("found `--hash=md5:0`"));
     assert!(refused(&format!("a>=1 --hash=sha256:{HASH}")).contains("no exact version"));
     let lock = LockFile::parse(&format!("a==1 --hash=sha256:{HASH}")).unwrap();
-    assert!(matches!(
-        lock.check(&[], SDK),
-        Err(LockError::Incomplete { name: SDK })
-    ));
+    assert!(matches!(lock.check(&[], SDK), Err(LockError::Incomplete { name: SDK })));
 }
 
 #[test]
@@ -84,10 +65,7 @@ fn a_report_without_hashes_is_refused() {
 
 #[test]
 fn the_sdk_is_added_when_nothing_brings_it() {
-    assert_eq!(
-        lines(&with_sdk(&requirements(&["fastapi"]))),
-        format!("fastapi\n{SDK_REQUIREMENT}\n")
-    );
+    assert_eq!(lines(&with_sdk(&requirements(&["fastapi"]))), format!("fastapi\n{SDK_REQUIREMENT}\n"));
     let own = requirements(&["Workers.Runtime_SDK==1.9.5"]);
     assert_eq!(with_sdk(&own), own);
 }
@@ -169,25 +147,14 @@ fn fake_python(dir: &Path) -> PathBuf {
 fn the_same_requirements_are_resolved_once() {
     let dir = tempfile::tempdir().unwrap();
     let cache = CacheDir::open(dir.path().join("cache")).unwrap();
-    let pip = PipOptions {
-        python: fake_python(dir.path()).into(),
-        index_url: None,
-        extra_index_urls: Vec::new(),
-    };
+    let pip =
+        PipOptions { python: fake_python(dir.path()).into(), index_url: None, extra_index_urls: Vec::new() };
     let bring = |requirements: &str, reuse: Reuse| {
-        let options = PackageOptions {
-            pip: pip.clone(),
-            reuse,
-        };
+        let options = PackageOptions { pip: pip.clone(), reuse };
         let layer = resolved(requirements, Hashes::Free, &options, &cache, &Silent).unwrap();
         assert_eq!(layer.file("/pkg/mod.py").unwrap(), "x\n");
     };
-    let calls = || {
-        std::fs::read_to_string(dir.path().join("calls"))
-            .unwrap()
-            .lines()
-            .count()
-    };
+    let calls = || std::fs::read_to_string(dir.path().join("calls")).unwrap().lines().count();
     bring("a\n", Reuse::Cached);
     bring("a\n", Reuse::Cached);
     assert_eq!(calls(), 1);
@@ -195,8 +162,5 @@ fn the_same_requirements_are_resolved_once() {
     assert_eq!(calls(), 2);
     bring("a\n", Reuse::Refresh);
     assert_eq!(calls(), 3);
-    assert_eq!(
-        std::fs::read_dir(cache.path().join("tmp")).unwrap().count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(cache.path().join("tmp")).unwrap().count(), 0);
 }

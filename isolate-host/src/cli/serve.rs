@@ -1,0 +1,176 @@
+//! `isolate-host serve`.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use warmshard_config::host_policy::pool::PoolLimits;
+use warmshard_config::units::{FleetKey, HostId};
+
+use super::{CommandResult, logging, places};
+use crate::cache::CacheDir;
+use crate::isolate::{Engine, EngineOptions};
+use crate::pool::EngineRuntime;
+use crate::progress::ToLog;
+use crate::server::{self, Host, Shutdown};
+use crate::store::Store;
+
+/// How long requests may go on after the host was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often the store is searched for new versions, so that they are ready before a request asks.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Serve workers to routers that have the fleet's key.
+///
+/// The first line on standard output is `isolate-host ID listening on ADDRESS`, once requests are
+/// answered. SIGTERM and SIGINT let requests end for a few seconds, then the command exits with 0.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The folder of deployments [default: $WARMSHARD_STORE, or in the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// This host's name in the fleet
+    #[arg(long, value_name = "ID", default_value = "local", value_parser = HostId::parse)]
+    host_id: HostId,
+    /// The file with the fleet's key; else the variable WARMSHARD_FLEET_KEY holds it
+    #[arg(long, value_name = "FILE")]
+    fleet_key_file: Option<PathBuf>,
+    /// The most isolates kept at once; the longest idle one makes room for the next
+    #[arg(long, value_name = "N", default_value = "128")]
+    max_isolates: NonZeroU32,
+    /// The most requests in one isolate at once
+    #[arg(long, value_name = "N", default_value = "64")]
+    requests_per_isolate: NonZeroU32,
+    /// Stop when standard input ends, as it does when the parent process dies
+    #[arg(long)]
+    exit_with_parent: bool,
+}
+
+/// Why the host does not serve.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("found no fleet key, expected one in `--fleet-key-file` or the variable `WARMSHARD_FLEET_KEY`")]
+    NoKey,
+    #[error("cannot read the fleet's key from `{path}`")]
+    ReadKey { path: String, source: io::Error },
+    #[error("cannot listen on `{addr}`")]
+    Listen { addr: SocketAddr, source: io::Error },
+}
+
+impl Serve {
+    pub(super) fn run(self) -> CommandResult {
+        logging::start("info");
+        let key = self.fleet_key()?;
+        let store = Arc::new(Store::open(places::store(self.store.clone())?)?);
+        let cache = CacheDir::open_default()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(self.serve(key, store, cache));
+        // What still runs on its threads, such as a compilation, has no one to wait for it.
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn serve(&self, key: FleetKey, store: Arc<Store>, cache: CacheDir) -> CommandResult {
+        let mut stop = Stop::new(self.exit_with_parent)?;
+        // Bound before the runtime is opened, which may take long: a taken port is told at once.
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .map_err(|source| ServeError::Listen { addr: self.listen, source })?;
+        let options = EngineOptions { host_id: self.host_id.to_string(), ..EngineOptions::default() };
+        let open = tokio::task::spawn_blocking(move || Engine::open(&cache, options, &ToLog));
+        let engine = tokio::select! {
+            opened = open => opened??,
+            () = stop.asked() => return Ok(()),
+        };
+        let limits =
+            PoolLimits { isolates: self.max_isolates, requests_per_isolate: self.requests_per_isolate };
+        let host = Host::new(self.host_id.clone(), key, limits, Arc::new(EngineRuntime::new(engine, store)));
+        announce(&self.host_id, listener.local_addr()?)?;
+        let deployments = Arc::clone(host.deployments());
+        let watcher = tokio::spawn(async move {
+            loop {
+                deployments.prepare_all().await;
+                tokio::time::sleep(WATCH).await;
+            }
+        });
+        server::serve(host, listener, stop.asked(), Shutdown { drain: DRAIN }).await;
+        watcher.abort();
+        Ok(())
+    }
+
+    fn fleet_key(&self) -> Result<FleetKey, Box<dyn std::error::Error>> {
+        let text = match &self.fleet_key_file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ServeError::ReadKey { path: path.display().to_string(), source })?,
+            None => std::env::var("WARMSHARD_FLEET_KEY").map_err(|_| ServeError::NoKey)?,
+        };
+        Ok(FleetKey::parse(&text)?)
+    }
+}
+
+/// Tells whoever started us where we are.
+fn announce(id: &HostId, addr: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "isolate-host {id} listening on {addr}")?;
+    out.flush()
+}
+
+/// What ends the host.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+    parent: Option<oneshot::Receiver<()>>,
+}
+
+impl Stop {
+    fn new(exit_with_parent: bool) -> io::Result<Self> {
+        let parent = if exit_with_parent { Some(parent_ends()?) } else { None };
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, parent })
+    }
+
+    /// Resolves when the host is to stop.
+    async fn asked(&mut self) {
+        let parent = async {
+            match &mut self.parent {
+                Some(parent) => drop(parent.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("told to stop"),
+            _ = self.interrupt.recv() => tracing::info!("interrupted"),
+            () = parent => tracing::info!("the parent process is gone"),
+        }
+    }
+}
+
+/// Resolves when standard input ends. A thread of its own: reading it cannot be
+/// cancelled, and must not hold up the end of the process.
+fn parent_ends() -> io::Result<oneshot::Receiver<()>> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        let mut buffer = [0; 256];
+        let mut input = io::stdin();
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let _ = sender.send(());
+    })?;
+    Ok(receiver)
+}

@@ -1,0 +1,246 @@
+//! Which version of a worker a request gets, and getting versions ready.
+//!
+//! A version is prepared once, however many ask for it. While a new one is being
+//! prepared the old one goes on serving, so that a deploy makes nobody wait; when
+//! it is ready, isolates of the old one are let go.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use tokio::sync::watch;
+use warmshard_config::units::{DeploymentId, WorkerName};
+
+use super::Runtime;
+use super::isolates::Isolates;
+use super::telemetry::Telemetry;
+use crate::isolate::BoxError;
+
+/// How long a version that cannot be prepared is not tried again: each try reads all of it.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Why a worker cannot be served.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ResolveError {
+    #[error("no worker `{0}` is deployed")]
+    Unknown(WorkerName),
+    #[error("the store could not be read")]
+    Store(#[source] Arc<BoxError>),
+    #[error("the deployment `{}` cannot be restored", .id.short())]
+    Prepare {
+        id: DeploymentId,
+        #[source]
+        source: Arc<BoxError>,
+    },
+    #[error("preparing the deployment was broken off")]
+    Broken,
+}
+
+/// A version that is ready.
+pub struct Ready<P> {
+    pub id: DeploymentId,
+    pub prepared: Arc<P>,
+}
+
+impl<P> Clone for Ready<P> {
+    fn clone(&self) -> Self {
+        Self { id: self.id.clone(), prepared: Arc::clone(&self.prepared) }
+    }
+}
+
+type Outcome<P> = Option<Result<Ready<P>, ResolveError>>;
+
+/// What is known of one worker.
+struct Versions<P> {
+    serving: Option<Ready<P>>,
+    preparing: Option<(DeploymentId, watch::Receiver<Outcome<P>>)>,
+    failed: Option<(DeploymentId, Instant, ResolveError)>,
+}
+
+impl<P> Default for Versions<P> {
+    fn default() -> Self {
+        Self { serving: None, preparing: None, failed: None }
+    }
+}
+
+/// What to do about a worker whose current version is known.
+enum Step<P> {
+    Serve(Ready<P>),
+    Fail(ResolveError),
+    /// Serves the old version, if there is one, while this is under way.
+    Await(Option<Ready<P>>, watch::Receiver<Outcome<P>>),
+}
+
+/// Whether a request may be served by the version before the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Any,
+    Current,
+}
+
+/// The prepared versions of a host's workers.
+pub struct Deployments<R: Runtime> {
+    runtime: Arc<R>,
+    isolates: Arc<Isolates<R::Instance>>,
+    telemetry: Arc<Telemetry>,
+    workers: DashMap<WorkerName, Arc<Mutex<Versions<R::Prepared>>>>,
+}
+
+impl<R: Runtime> Deployments<R> {
+    pub fn new(
+        runtime: Arc<R>,
+        isolates: Arc<Isolates<R::Instance>>,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
+        Arc::new(Self { runtime, isolates, telemetry, workers: DashMap::new() })
+    }
+
+    pub fn runtime(&self) -> &Arc<R> {
+        &self.runtime
+    }
+
+    /// The version a request to a worker gets.
+    pub async fn resolve(self: &Arc<Self>, worker: &WorkerName) -> Result<Ready<R::Prepared>, ResolveError> {
+        self.ready(worker, Version::Any).await
+    }
+
+    /// Gets the current version of a worker ready.
+    pub async fn prepare(self: &Arc<Self>, worker: &WorkerName) -> Result<Ready<R::Prepared>, ResolveError> {
+        self.ready(worker, Version::Current).await
+    }
+
+    /// Prepares the current version of every worker, one after the other, and logs what came of it.
+    pub async fn prepare_all(self: &Arc<Self>) {
+        let workers = match self.runtime.workers() {
+            Ok(workers) => workers,
+            Err(error) => {
+                tracing::error!(error = chain(&*error), "cannot list the workers of the store");
+                return;
+            }
+        };
+        for (worker, id) in workers {
+            if !self.is_settled(&worker, &id) {
+                // Told by whoever prepares it.
+                let _ = self.prepare(&worker).await;
+            }
+        }
+    }
+
+    async fn ready(
+        self: &Arc<Self>,
+        worker: &WorkerName,
+        version: Version,
+    ) -> Result<Ready<R::Prepared>, ResolveError> {
+        let current = self.runtime.current(worker).map_err(|error| ResolveError::Store(Arc::new(error)))?;
+        let Some(current) = current else {
+            self.workers.remove(worker);
+            return Err(ResolveError::Unknown(worker.clone()));
+        };
+        let mut outcome = match self.step(worker, &current) {
+            Step::Serve(ready) => return Ok(ready),
+            Step::Await(Some(old), _) if version == Version::Any => return Ok(old),
+            Step::Fail(error) => return Err(error),
+            Step::Await(_, outcome) => outcome,
+        };
+        let outcome = match outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => (*outcome).clone(),
+            Err(_) => None,
+        };
+        outcome.unwrap_or(Err(ResolveError::Broken))
+    }
+
+    fn step(self: &Arc<Self>, worker: &WorkerName, current: &DeploymentId) -> Step<R::Prepared> {
+        // Cloned out at once: the map's shard is not kept locked.
+        let versions = self.workers.get(worker).map(|versions| Arc::clone(&versions));
+        let versions =
+            versions.unwrap_or_else(|| Arc::clone(&self.workers.entry(worker.clone()).or_default()));
+        let mut known = versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ready) = known.serving.as_ref().filter(|ready| ready.id == *current) {
+            return Step::Serve(ready.clone());
+        }
+        if let Some((id, outcome)) = &known.preparing
+            && id == current
+        {
+            return Step::Await(known.serving.clone(), outcome.clone());
+        }
+        if let Some((id, at, error)) = &known.failed
+            && id == current
+            && at.elapsed() < RETRY_AFTER
+        {
+            return known.serving.clone().map_or_else(|| Step::Fail(error.clone()), Step::Serve);
+        }
+        let (sender, outcome) = watch::channel(None);
+        known.preparing = Some((current.clone(), outcome.clone()));
+        let (this, versions) = (Arc::clone(self), Arc::clone(&versions));
+        let (worker, id) = (worker.clone(), current.clone());
+        tokio::spawn(async move { this.prepare_version(worker, id, &versions, sender).await });
+        Step::Await(known.serving.clone(), outcome)
+    }
+
+    async fn prepare_version(
+        &self,
+        worker: WorkerName,
+        id: DeploymentId,
+        versions: &Mutex<Versions<R::Prepared>>,
+        sender: watch::Sender<Outcome<R::Prepared>>,
+    ) {
+        let began = Instant::now();
+        let made = self.runtime.prepare(&worker, &id).await;
+        let outcome = made
+            .map(|prepared| Ready { id: id.clone(), prepared: Arc::new(prepared) })
+            .map_err(|source| ResolveError::Prepare { id: id.clone(), source: Arc::new(source) });
+        let seconds = began.elapsed().as_secs_f64();
+        {
+            let mut known = versions.lock().unwrap_or_else(PoisonError::into_inner);
+            // A newer version may have come up meanwhile: then this one is too late.
+            let is_awaited = known.preparing.as_ref().is_some_and(|(awaited, _)| *awaited == id);
+            if is_awaited {
+                known.preparing = None;
+            }
+            match &outcome {
+                Ok(ready) if is_awaited => (known.serving, known.failed) = (Some(ready.clone()), None),
+                Ok(_) => {}
+                Err(error) => known.failed = Some((id.clone(), Instant::now(), error.clone())),
+            }
+        }
+        match &outcome {
+            Ok(_) => {
+                tracing::info!(%worker, deployment = id.short(), seconds, "prepared");
+                self.telemetry.prepared(began.elapsed());
+                self.isolates.replace(&worker, &id);
+            }
+            Err(error) => {
+                tracing::error!(%worker, deployment = id.short(), seconds, error = chain(error), "cannot prepare");
+                self.telemetry.prepare_failed();
+            }
+        }
+        sender.send_replace(Some(outcome));
+    }
+
+    /// Whether this version is ready or was found not to be usable: its content does
+    /// not change, so only a request has it tried again.
+    fn is_settled(&self, worker: &WorkerName, id: &DeploymentId) -> bool {
+        let Some(versions) = self.workers.get(worker).map(|versions| Arc::clone(&versions)) else {
+            return false;
+        };
+        let known = versions.lock().unwrap_or_else(PoisonError::into_inner);
+        known.serving.as_ref().is_some_and(|ready| ready.id == *id)
+            || known.failed.as_ref().is_some_and(|(failed, ..)| failed == id)
+    }
+}
+
+/// An error with everything that caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // A transparent error repeats the text of its source.
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
