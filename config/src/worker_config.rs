@@ -84,18 +84,10 @@ pub fn resolve(files: WorkerFiles<'_>) -> Result<Project, Problems> {
         Some(text) => pyproject::read(text, &mut problems),
         None => pyproject::Project::default(),
     };
-    let name = files
-        .name
-        .cloned()
-        .or(settings.name.take())
-        .or(project.name);
+    let name = files.name.cloned().or(settings.name.take()).or(project.name);
     if name.is_none() && problems.errors().is_empty() {
         let file = files.wrangler.map_or(CONFIG_FILES[0], |(file, _)| file);
-        problems.error(Problem::missing(
-            file,
-            "name",
-            "the worker's name, such as `my-worker`",
-        ));
+        problems.error(Problem::missing(file, "name", "the worker's name, such as `my-worker`"));
     }
     let (Some(name), Some(main), true) = (name, settings.main, problems.errors().is_empty()) else {
         return Err(problems);
@@ -108,9 +100,7 @@ pub fn resolve(files: WorkerFiles<'_>) -> Result<Project, Problems> {
         config: WorkerConfig {
             name,
             main,
-            compatibility_date: settings
-                .compatibility_date
-                .unwrap_or(DEFAULT_COMPATIBILITY_DATE.to_owned()),
+            compatibility_date: settings.compatibility_date.unwrap_or(DEFAULT_COMPATIBILITY_DATE.to_owned()),
             compatibility_flags: settings.compatibility_flags,
             vars: settings.vars,
         },

@@ -56,7 +56,10 @@ def doAnImport(module_name: str) -> Promise:
     if module is not None:
         return resolved(module)
     return rejected(
-        JsException("Error", f"No such module {module_name!r}: JavaScript modules cannot be loaded, there is no JavaScript engine")
+        JsException(
+            "Error",
+            f"No such module {module_name!r}: JavaScript modules cannot be loaded, there is no JavaScript engine",
+        )
     )
 
 

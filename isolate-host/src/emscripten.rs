@@ -6,8 +6,8 @@
 
 pub mod clock;
 pub mod entropy;
-pub mod files;
 pub mod file_calls;
+pub mod files;
 pub mod memory;
 pub mod output;
 pub mod process;

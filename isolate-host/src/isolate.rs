@@ -11,8 +11,8 @@
 
 mod actor;
 mod body;
-pub mod exchange;
 mod engine;
+pub mod exchange;
 mod fault;
 pub mod guest;
 mod handle;

@@ -45,10 +45,7 @@ pub struct Step {
 impl dyn Progress + '_ {
     /// Begins a step.
     pub fn step(&self, what: &str) -> Step {
-        Step {
-            view: self.open(what),
-            ended: false,
-        }
+        Step { view: self.open(what), ended: false }
     }
 }
 
@@ -121,10 +118,7 @@ pub struct ToLog;
 impl Progress for ToLog {
     fn open(&self, what: &str) -> Box<dyn StepView> {
         tracing::info!(step = what, "step begins");
-        Box::new(LogStep {
-            what: what.to_owned(),
-            began: std::time::Instant::now(),
-        })
+        Box::new(LogStep { what: what.to_owned(), began: std::time::Instant::now() })
     }
 }
 

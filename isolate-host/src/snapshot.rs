@@ -10,4 +10,3 @@ pub mod format;
 pub mod image;
 pub mod manifest;
 pub mod restore;
-pub mod working_set;

@@ -104,12 +104,7 @@ pub struct RunArgs {
     pub host_pattern: HostPattern,
 
     /// The most connections, and so requests in flight; a run that needs more is reported as invalid
-    #[arg(
-        long,
-        alias = "max-in-flight",
-        value_name = "N",
-        default_value = "1024"
-    )]
+    #[arg(long, alias = "max-in-flight", value_name = "N", default_value = "1024")]
     pub connections: NonZeroUsize,
 
     /// How long a request may take, counted from when it was meant to start
@@ -145,12 +140,7 @@ pub struct ColdStartArgs {
     pub versus_runs: Option<NonZeroUsize>,
 
     /// The native server's Python version, where it cannot be found out from the command
-    #[arg(
-        long,
-        value_name = "VERSION",
-        requires = "versus",
-        env = "WARMSHARD_VERSUS_PYTHON"
-    )]
+    #[arg(long, value_name = "VERSION", requires = "versus", env = "WARMSHARD_VERSUS_PYTHON")]
     pub versus_python: Option<String>,
 
     /// Path to ask for, of the worker and of the native server
@@ -207,21 +197,11 @@ mod tests {
 
     #[test]
     fn the_examples_parse() {
-        let arguments = "loadtest run --target http://127.0.0.1:8080 --workers fastapi,hello --rate 200 --duration 10s";
-        let Command::Run(run) = Cli::parse_from(arguments.split(' ')).command else {
-            panic!("not a run")
-        };
-        assert_eq!(
-            run.workers
-                .iter()
-                .map(WorkerName::as_str)
-                .collect::<Vec<_>>(),
-            ["fastapi", "hello"]
-        );
-        assert_eq!(
-            (run.rate.per_second(), run.duration),
-            (200.0, Duration::from_secs(10))
-        );
+        let arguments =
+            "loadtest run --target http://127.0.0.1:8080 --workers fastapi,hello --rate 200 --duration 10s";
+        let Command::Run(run) = Cli::parse_from(arguments.split(' ')).command else { panic!("not a run") };
+        assert_eq!(run.workers.iter().map(WorkerName::as_str).collect::<Vec<_>>(), ["fastapi", "hello"]);
+        assert_eq!((run.rate.per_second(), run.duration), (200.0, Duration::from_secs(10)));
         let arguments = "loadtest cold-start --worker examples/fastapi --runs 300";
         let Command::ColdStart(cold) = Cli::parse_from(arguments.split(' ')).command else {
             panic!("not a cold start")
@@ -236,9 +216,7 @@ mod tests {
                              --host-pattern {worker}";
             assert!(Cli::try_parse_from(arguments.split_whitespace()).is_ok());
             let arguments = arguments.replace(right, wrong);
-            Cli::try_parse_from(arguments.split_whitespace())
-                .unwrap_err()
-                .to_string()
+            Cli::try_parse_from(arguments.split_whitespace()).unwrap_err().to_string()
         };
         assert!(error("{worker}", "localhost").contains("expected {worker} in it"));
         assert!(error("--rate 1", "--rate 0").contains("greater than 0"));

@@ -37,19 +37,11 @@ pub struct ExchangeError {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address)
-            .await
-            .map_err(|error| Failure::Connect(error.kind()))?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| Failure::Connect(error.kind()))?;
-        let (sender, wire) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| Failure::of(&error))?;
-        Ok(Self {
-            sender,
-            wire: Some(Box::pin(wire)),
-        })
+        let stream = TcpStream::connect(address).await.map_err(|error| Failure::Connect(error.kind()))?;
+        stream.set_nodelay(true).map_err(|error| Failure::Connect(error.kind()))?;
+        let (sender, wire) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::of(&error))?;
+        Ok(Self { sender, wire: Some(Box::pin(wire)) })
     }
 
     /// Sends one request and reads the whole answer; `on_chunk` sees the body as it arrives.
@@ -62,10 +54,7 @@ impl Connection {
         let ready = drive(&mut self.wire, ready).await;
         if let Err(error) = ready {
             let unsent = Some(Box::new(request));
-            return Err(ExchangeError {
-                failure: Failure::of(&error),
-                unsent,
-            });
+            return Err(ExchangeError { failure: Failure::of(&error), unsent });
         }
 
         let sending = self.sender.try_send_request(request);
@@ -73,20 +62,15 @@ impl Connection {
             Ok(response) => response,
             Err(mut error) => {
                 let unsent = error.take_message().map(Box::new);
-                return Err(ExchangeError {
-                    failure: Failure::of(error.error()),
-                    unsent,
-                });
+                return Err(ExchangeError { failure: Failure::of(error.error()), unsent });
             }
         };
 
         let (head, mut body) = response.into_parts();
         let mut reply = Reply::from_head(head);
         while let Some(frame) = drive(&mut self.wire, body.frame()).await {
-            let frame = frame.map_err(|error| ExchangeError {
-                failure: Failure::of(&error),
-                unsent: None,
-            })?;
+            let frame =
+                frame.map_err(|error| ExchangeError { failure: Failure::of(&error), unsent: None })?;
             if let Some(chunk) = frame.data_ref() {
                 reply.body_bytes += chunk.len() as u64;
                 on_chunk(chunk);
@@ -111,18 +95,11 @@ impl Connection {
 }
 
 /// One request over a connection of its own, with the body of its answer.
-pub async fn once(
-    address: SocketAddr,
-    request: Request<Full<Bytes>>,
-) -> Result<(Reply, Vec<u8>), Failure> {
+pub async fn once(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<(Reply, Vec<u8>), Failure> {
     let mut connection = Connection::open(address).await?;
     let mut body = Vec::new();
-    let reply = connection
-        .exchange(request, |chunk| body.extend_from_slice(chunk))
-        .await;
-    reply
-        .map(|reply| (reply, body))
-        .map_err(|error| error.failure)
+    let reply = connection.exchange(request, |chunk| body.extend_from_slice(chunk)).await;
+    reply.map(|reply| (reply, body)).map_err(|error| error.failure)
 }
 
 /// Runs `future` together with the connection it depends on.
@@ -131,10 +108,7 @@ async fn drive<F: Future>(wire: &mut Option<Pin<Box<Wire>>>, future: F) -> F::Ou
     poll_fn(|context| {
         // An error of the connection reaches `future` through hyper's channel; only that it
         // has ended matters here.
-        if wire
-            .as_mut()
-            .is_some_and(|wire| wire.as_mut().poll(context).is_ready())
-        {
+        if wire.as_mut().is_some_and(|wire| wire.as_mut().poll(context).is_ready()) {
             *wire = None;
         }
         future.as_mut().poll(context)
@@ -150,27 +124,18 @@ mod tests {
     use crate::test_server::{Answer, TestServer};
 
     fn get(path: &str) -> Request<Full<Bytes>> {
-        Request::builder()
-            .uri(path)
-            .header("host", "hello.localhost")
-            .body(Full::default())
-            .unwrap()
+        Request::builder().uri(path).header("host", "hello.localhost").body(Full::default()).unwrap()
     }
 
     #[tokio::test]
     async fn the_answer_is_read_whole_and_its_headers_are_kept() {
         let server = TestServer::answering(|_| {
-            Answer::ok("hello")
-                .header("x-warmshard-start", "cold")
-                .header("x-warmshard-restore-us", "1234")
+            Answer::ok("hello").header("x-warmshard-start", "cold").header("x-warmshard-restore-us", "1234")
         })
         .await;
         let mut connection = Connection::open(server.address()).await.unwrap();
         let mut body = Vec::new();
-        let reply = connection
-            .exchange(get("/"), |chunk| body.extend_from_slice(chunk))
-            .await
-            .unwrap();
+        let reply = connection.exchange(get("/"), |chunk| body.extend_from_slice(chunk)).await.unwrap();
         assert_eq!(body, b"hello");
         assert_eq!(reply.body_bytes, 5);
         assert_eq!(reply.status.as_u16(), 200);
@@ -191,16 +156,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_on_a_connection_the_server_closed_is_handed_back() {
-        let server =
-            TestServer::answering(|_| Answer::ok("bye").header("connection", "close")).await;
+        let server = TestServer::answering(|_| Answer::ok("bye").header("connection", "close")).await;
         let mut connection = Connection::open(server.address()).await.unwrap();
         connection.exchange(get("/"), |_| ()).await.unwrap();
         connection.closed().await;
         assert!(!connection.is_reusable());
-        let error = connection
-            .exchange(get("/second"), |_| ())
-            .await
-            .unwrap_err();
+        let error = connection.exchange(get("/second"), |_| ()).await.unwrap_err();
         assert_eq!(error.unsent.expect("nothing was sent").uri(), "/second");
     }
 
@@ -210,9 +171,6 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let failure = Connection::open(address).await.unwrap_err();
-        assert_eq!(
-            failure,
-            Failure::Connect(std::io::ErrorKind::ConnectionRefused)
-        );
+        assert_eq!(failure, Failure::Connect(std::io::ErrorKind::ConnectionRefused));
     }
 }

@@ -32,11 +32,7 @@ pub(crate) use samples::Samples;
 pub(crate) async fn run(args: ColdStartArgs) -> anyhow::Result<ExitCode> {
     let mut interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
     let worker = worker_name::read(&args.worker)?;
-    let mut native = args
-        .versus
-        .as_deref()
-        .map(|command| native_server(command, &args))
-        .transpose()?;
+    let mut native = args.versus.as_deref().map(|command| native_server(command, &args)).transpose()?;
     let control = control(&args, native.as_ref());
 
     let (fleet, addresses) = tokio::select! {
@@ -60,43 +56,26 @@ pub(crate) async fn run(args: ColdStartArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.json {
         report::write_json(path, &report)?;
     }
-    Ok(if samples.cold().is_empty() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if samples.cold().is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn native_server(command: &str, args: &ColdStartArgs) -> anyhow::Result<NativeServer> {
     let command = CommandLine::parse(command)
         .and_then(CommandLine::needing_port)
         .context("cannot use the --versus command")?;
-    Ok(NativeServer {
-        command,
-        path: args.path.clone(),
-        timeout: args.timeout,
-    })
+    Ok(NativeServer { command, path: args.path.clone(), timeout: args.timeout })
 }
 
 fn control(args: &ColdStartArgs, native: Option<&NativeServer>) -> Option<Control> {
     let native = native?;
-    let python = args
-        .versus_python
-        .clone()
-        .or_else(|| python_version::of(&native.command));
-    Some(Control {
-        command: args.versus.clone()?,
-        python,
-    })
+    let python = args.versus_python.clone().or_else(|| python_version::of(&native.command));
+    Some(Control { command: args.versus.clone()?, python })
 }
 
 /// The fleet to measure: one of our own, which lives as long as it is held, or a running one.
 async fn reach_fleet(args: &ColdStartArgs) -> anyhow::Result<(Option<Fleet>, Addresses)> {
     if let (Some(target), Some(admin)) = (&args.target, &args.admin) {
-        let addresses = Addresses {
-            data: target.resolve().await?,
-            admin: admin.resolve().await?,
-        };
+        let addresses = Addresses { data: target.resolve().await?, admin: admin.resolve().await? };
         return Ok((None, addresses));
     }
     let router = match &args.router {
@@ -108,11 +87,7 @@ async fn reach_fleet(args: &ColdStartArgs) -> anyhow::Result<(Option<Fleet>, Add
     Ok((Some(fleet), addresses))
 }
 
-fn forced_cold_start(
-    args: &ColdStartArgs,
-    worker: &WorkerName,
-    addresses: Addresses,
-) -> ForcedColdStart {
+fn forced_cold_start(args: &ColdStartArgs, worker: &WorkerName, addresses: Addresses) -> ForcedColdStart {
     ForcedColdStart::new(
         addresses,
         worker.clone(),
@@ -143,10 +118,7 @@ async fn measure(
         if counted.is_none_or(|index| index < runs) {
             cold.prepare().await?;
             tokio::time::sleep(args.pause).await;
-            let measured = cold
-                .run()
-                .await
-                .with_context(|| at(round, args.warmup, "cold start"))?;
+            let measured = cold.run().await.with_context(|| at(round, args.warmup, "cold start"))?;
             samples.saw_cold(measured, counted);
             done += 1;
             progress.show(done, samples.summary());
@@ -155,10 +127,7 @@ async fn measure(
             && counted.is_none_or(|index| index < versus_runs)
         {
             tokio::time::sleep(args.pause).await;
-            let measured = native
-                .run()
-                .await
-                .with_context(|| at(round, args.warmup, "native start"))?;
+            let measured = native.run().await.with_context(|| at(round, args.warmup, "native start"))?;
             samples.saw_native(measured, counted);
             done += 1;
             progress.show(done, samples.summary());

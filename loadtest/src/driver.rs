@@ -63,9 +63,7 @@ impl Requests {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.path.clone();
-        request
-            .headers_mut()
-            .insert(HOST, self.hosts[worker as usize].clone());
+        request.headers_mut().insert(HOST, self.hosts[worker as usize].clone());
         request
     }
 }
@@ -114,10 +112,7 @@ impl Run {
 
     /// Sends everything and waits for every answer or timeout; `interrupt` ends it early,
     /// without waiting for what is in flight.
-    pub async fn drive(
-        self: &Arc<Self>,
-        interrupt: impl Future<Output = ()>,
-    ) -> std::io::Result<Ending> {
+    pub async fn drive(self: &Arc<Self>, interrupt: impl Future<Output = ()>) -> std::io::Result<Ending> {
         let dispatcher = dispatcher::spawn(Arc::clone(self), tokio::runtime::Handle::current())?;
         let ending = tokio::select! {
             () = self.drained() => Ending::Finished,

@@ -183,10 +183,7 @@ impl Measure {
 
     /// Requests per host, by name.
     pub fn hosts(&self) -> BTreeMap<String, u64> {
-        self.hosts
-            .iter()
-            .map(|(host, count)| (String::from_utf8_lossy(host).into_owned(), *count))
-            .collect()
+        self.hosts.iter().map(|(host, count)| (String::from_utf8_lossy(host).into_owned(), *count)).collect()
     }
 
     /// In the order of the list of workers.
@@ -236,12 +233,7 @@ mod tests {
 
     fn sample(worker: u32, milliseconds: u64, outcome: Result<Reply, Failure>) -> Sample {
         let latency = Duration::from_millis(milliseconds);
-        Sample {
-            worker,
-            latency,
-            lag: Some(Duration::from_micros(50)),
-            outcome,
-        }
+        Sample { worker, latency, lag: Some(Duration::from_micros(50)), outcome }
     }
 
     #[test]
@@ -256,18 +248,8 @@ mod tests {
         assert_eq!(measure.started(Some(StartKind::Cold)), 1);
         let rate = measure.cold_rate().unwrap();
         assert_eq!((rate.hits, rate.of), (1, 100));
-        assert_eq!(
-            measure.workers()[1],
-            WorkerCount {
-                requests: 2,
-                cold: 1,
-                failed: 0
-            }
-        );
-        assert_eq!(
-            measure.hosts(),
-            BTreeMap::from([("host-a".to_owned(), 100)])
-        );
+        assert_eq!(measure.workers()[1], WorkerCount { requests: 2, cold: 1, failed: 0 });
+        assert_eq!(measure.hosts(), BTreeMap::from([("host-a".to_owned(), 100)]));
         let cold = measure.latency_of(Some(StartKind::Cold)).unwrap();
         assert!((cold.p50 - 20.0).abs() < 0.05, "{cold:?}");
         assert_eq!(measure.restore().unwrap().n, 1);

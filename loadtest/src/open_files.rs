@@ -23,14 +23,7 @@ pub(crate) fn allow_connections(connections: u64) -> Result<(), OpenFilesError> 
     if current.is_none_or(|limit| limit >= needed) {
         return Ok(());
     }
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(needed),
-            maximum,
-        },
-    )
-    .map_err(|_| OpenFilesError {
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).map_err(|_| OpenFilesError {
         limit: maximum.or(current).unwrap_or(u64::MAX),
         needed,
         connections,

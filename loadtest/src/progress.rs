@@ -33,18 +33,15 @@ impl Progress {
 
     /// Progress of something whose end is not known.
     pub(crate) fn waiting() -> Self {
-        let style = ProgressStyle::with_template("{elapsed:>4} {spinner} {msg}")
-            .expect("the template is valid");
+        let style =
+            ProgressStyle::with_template("{elapsed:>4} {spinner} {msg}").expect("the template is valid");
         Self::drawing(ProgressBar::new_spinner().with_style(style))
     }
 
     fn drawing(bar: ProgressBar) -> Self {
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(4));
         let now = Instant::now();
-        let plain = (!std::io::stderr().is_terminal()).then_some(Plain {
-            started: now,
-            printed: now,
-        });
+        let plain = (!std::io::stderr().is_terminal()).then_some(Plain { started: now, printed: now });
         Self { bar, plain }
     }
 

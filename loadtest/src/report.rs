@@ -31,10 +31,7 @@ pub fn print(report: &impl std::fmt::Display) -> std::io::Result<()> {
 
 /// Writes beside the file and renames: a reader never sees half a report.
 pub fn write_json(path: &Path, report: &impl Serialize) -> Result<(), WriteError> {
-    replace(path, report).map_err(|source| WriteError {
-        path: path.to_owned(),
-        source,
-    })
+    replace(path, report).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
 fn replace(path: &Path, report: &impl Serialize) -> std::io::Result<()> {
@@ -42,9 +39,7 @@ fn replace(path: &Path, report: &impl Serialize) -> std::io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut file = tempfile::Builder::new()
-        .permissions(readable())
-        .tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(folder)?;
     serde_json::to_writer_pretty(&mut file, report)?;
     file.write_all(b"\n")?;
     file.persist(path)?;
@@ -66,10 +61,7 @@ mod tests {
         let path = folder.path().join("report.json");
         write_json(&path, &serde_json::json!({"old": [1, 2, 3]})).unwrap();
         write_json(&path, &serde_json::json!({"new": 1})).unwrap();
-        assert_eq!(
-            std::fs::read_to_string(&path).unwrap(),
-            "{\n  \"new\": 1\n}\n"
-        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\n  \"new\": 1\n}\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

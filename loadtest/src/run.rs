@@ -21,10 +21,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let run = Run::new(plan(&args).await?);
 
     let progress = tokio::spawn(show_progress(Arc::clone(&run)));
-    let ending = run
-        .drive(interrupt.arrived())
-        .await
-        .context("cannot start the dispatcher's thread");
+    let ending = run.drive(interrupt.arrived()).await.context("cannot start the dispatcher's thread");
     progress.abort();
     // Its line is cleared once the task is gone; that it was aborted is no news.
     let _ = progress.await;
@@ -34,11 +31,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.json {
         report::write_json(path, &report)?;
     }
-    Ok(if report.every_request_failed() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if report.every_request_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 pub(crate) async fn plan(args: &RunArgs) -> anyhow::Result<Plan> {
@@ -48,31 +41,17 @@ pub(crate) async fn plan(args: &RunArgs) -> anyhow::Result<Plan> {
         rate: args.rate,
         duration: args.duration,
         arrivals: args.arrivals,
-        workers: args
-            .workers
-            .len()
-            .try_into()
-            .context("found no worker, expected --workers NAME,…")?,
+        workers: args.workers.len().try_into().context("found no worker, expected --workers NAME,…")?,
         seed: args.seed,
     })?;
     let requests = Requests {
         method: args.method.clone(),
         path: path(args)?,
         body: args.body.clone(),
-        hosts: args
-            .workers
-            .iter()
-            .map(|worker| args.host_pattern.header(worker))
-            .collect(),
+        hosts: args.workers.iter().map(|worker| args.host_pattern.header(worker)).collect(),
     };
     let address = args.target.resolve().await?;
-    Ok(Plan {
-        address,
-        requests,
-        schedule,
-        connections,
-        timeout: args.timeout,
-    })
+    Ok(Plan { address, requests, schedule, connections, timeout: args.timeout })
 }
 
 fn path(args: &RunArgs) -> anyhow::Result<Uri> {

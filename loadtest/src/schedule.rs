@@ -42,9 +42,7 @@ pub struct Rate(f64);
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ScheduleError {
-    #[error(
-        "found the rate `{0}`, expected requests per second as a number greater than 0, such as `200`"
-    )]
+    #[error("found the rate `{0}`, expected requests per second as a number greater than 0, such as `200`")]
     Rate(String),
     #[error(
         "found a schedule of about {0:.0} requests, expected at most {MAX_REQUESTS}; lower --rate or --duration"
@@ -110,13 +108,8 @@ impl Schedule {
             return Err(ScheduleError::Empty);
         }
         let workers = load.workers.get() as u64;
-        let arrivals = due
-            .into_iter()
-            .map(|due_ns| Arrival {
-                due_ns,
-                worker: random.below(workers) as u32,
-            })
-            .collect();
+        let arrivals =
+            due.into_iter().map(|due_ns| Arrival { due_ns, worker: random.below(workers) as u32 }).collect();
         Ok(Self { arrivals })
     }
 
@@ -137,12 +130,7 @@ fn constant(load: &Load, due: &mut Vec<u64>) {
     let gap = 1e9 / load.rate.per_second();
     let end = load.duration.as_nanos() as f64;
     // Multiplied, not added up: a sum of gaps would drift.
-    due.extend(
-        (0u64..)
-            .map(|index| index as f64 * gap)
-            .take_while(|&at| at < end)
-            .map(|at| at as u64),
-    );
+    due.extend((0u64..).map(|index| index as f64 * gap).take_while(|&at| at < end).map(|at| at as u64));
 }
 
 fn poisson(load: &Load, random: &mut Random, due: &mut Vec<u64>) {
@@ -190,28 +178,15 @@ mod tests {
         let schedule = Schedule::plan(&load(Arrivals::Poisson, 1000.0, 100, 7)).unwrap();
         let count = schedule.len() as f64;
         // Four standard deviations of a Poisson count of 100 000.
-        assert!(
-            (count - 100_000.0).abs() < 4.0 * 100_000f64.sqrt(),
-            "{count} arrivals"
-        );
-        assert!(
-            schedule
-                .arrivals()
-                .is_sorted_by_key(|arrival| arrival.due_ns)
-        );
+        assert!((count - 100_000.0).abs() < 4.0 * 100_000f64.sqrt(), "{count} arrivals");
+        assert!(schedule.arrivals().is_sorted_by_key(|arrival| arrival.due_ns));
 
-        let gaps: Vec<f64> = schedule
-            .arrivals()
-            .windows(2)
-            .map(|pair| (pair[1].due_ns - pair[0].due_ns) as f64)
-            .collect();
+        let gaps: Vec<f64> =
+            schedule.arrivals().windows(2).map(|pair| (pair[1].due_ns - pair[0].due_ns) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         let variation = variance.sqrt() / mean;
-        assert!(
-            (variation - 1.0).abs() < 0.03,
-            "coefficient of variation {variation}, expected 1"
-        );
+        assert!((variation - 1.0).abs() < 0.03, "coefficient of variation {variation}, expected 1");
     }
 
     #[test]
@@ -240,10 +215,7 @@ mod tests {
         let nothing = Schedule::plan(&load(Arrivals::Poisson, 1e-9, 1, 1)).unwrap_err();
         assert_eq!(nothing, ScheduleError::Empty);
         for text in ["0", "-1", "NaN", "inf", "fast"] {
-            assert_eq!(
-                text.parse::<Rate>(),
-                Err(ScheduleError::Rate(text.to_owned()))
-            );
+            assert_eq!(text.parse::<Rate>(), Err(ScheduleError::Rate(text.to_owned())));
         }
         assert_eq!("12.5/s".parse::<Rate>().unwrap().per_second(), 12.5);
     }

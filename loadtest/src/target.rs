@@ -17,13 +17,8 @@ pub enum TargetError {
     #[error("found the scheme `{found}`, expected `http`; point it at a plain-text listener")]
     Scheme { found: String },
     #[error("`{host}` has no address; use one that resolves, or an IP address")]
-    Unresolved {
-        host: String,
-        source: Option<std::io::Error>,
-    },
-    #[error(
-        "found the host pattern `{found}`, expected {{worker}} in it, as in `{{worker}}.localhost`"
-    )]
+    Unresolved { host: String, source: Option<std::io::Error> },
+    #[error("found the host pattern `{found}`, expected {{worker}} in it, as in `{{worker}}.localhost`")]
     NoPlaceholder { found: String },
     #[error("found the host pattern `{found}`, expected only characters a Host header may hold")]
     NotAHeader { found: String },
@@ -51,10 +46,7 @@ impl BaseUrl {
         if self.host == "localhost" || self.host.ends_with(".localhost") {
             return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port));
         }
-        let unresolved = |source| TargetError::Unresolved {
-            host: self.host.clone(),
-            source,
-        };
+        let unresolved = |source| TargetError::Unresolved { host: self.host.clone(), source };
         tokio::net::lookup_host((self.host.as_str(), self.port))
             .await
             .map_err(|error| unresolved(Some(error)))?
@@ -84,31 +76,21 @@ impl FromStr for BaseUrl {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let not_a_url = || TargetError::NotAUrl {
-            found: text.to_owned(),
-        };
+        let not_a_url = || TargetError::NotAUrl { found: text.to_owned() };
         let uri: Uri = text.parse().map_err(|_| not_a_url())?;
         let host = uri.host().ok_or_else(not_a_url)?;
         match uri.scheme_str() {
             Some("http") => {}
             Some(other) => {
-                return Err(TargetError::Scheme {
-                    found: other.to_owned(),
-                });
+                return Err(TargetError::Scheme { found: other.to_owned() });
             }
             None => return Err(not_a_url()),
         }
         Ok(Self {
             text: text.trim_end_matches('/').to_owned(),
-            host: host
-                .trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_owned(),
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: uri.port_u16().unwrap_or(80),
-            path: uri
-                .path_and_query()
-                .map_or("/", |path| path.as_str())
-                .to_owned(),
+            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
         })
     }
 }
@@ -125,9 +107,7 @@ impl HostPattern {
 
     /// As a shard file's route has it.
     pub fn without_port(&self) -> &str {
-        self.0
-            .rsplit_once(':')
-            .map_or(self.0.as_str(), |(host, _)| host)
+        self.0.rsplit_once(':').map_or(self.0.as_str(), |(host, _)| host)
     }
 }
 
@@ -136,14 +116,10 @@ impl FromStr for HostPattern {
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
         if !text.contains(PLACEHOLDER) {
-            return Err(TargetError::NoPlaceholder {
-                found: text.to_owned(),
-            });
+            return Err(TargetError::NoPlaceholder { found: text.to_owned() });
         }
         if text.contains(|c: char| !c.is_ascii_graphic() || c == '/') {
-            return Err(TargetError::NotAHeader {
-                found: text.to_owned(),
-            });
+            return Err(TargetError::NotAHeader { found: text.to_owned() });
         }
         Ok(Self(text.to_owned()))
     }
@@ -151,9 +127,7 @@ impl FromStr for HostPattern {
 
 /// The request target in origin form, as it goes over the wire.
 pub fn parse_path(text: &str) -> Result<Uri, TargetError> {
-    let bad = || TargetError::Path {
-        found: text.to_owned(),
-    };
+    let bad = || TargetError::Path { found: text.to_owned() };
     if !text.starts_with('/') {
         return Err(bad());
     }
@@ -167,15 +141,9 @@ mod tests {
     #[test]
     fn a_url_is_taken_apart() {
         let url: BaseUrl = "http://127.0.0.1:8080".parse().unwrap();
-        assert_eq!(
-            (url.host.as_str(), url.port, url.path()),
-            ("127.0.0.1", 8080, "/")
-        );
+        assert_eq!((url.host.as_str(), url.port, url.path()), ("127.0.0.1", 8080, "/"));
         let url: BaseUrl = "http://[::1]:81/a?b=c".parse().unwrap();
-        assert_eq!(
-            (url.host.as_str(), url.port, url.path()),
-            ("::1", 81, "/a?b=c")
-        );
+        assert_eq!((url.host.as_str(), url.port, url.path()), ("::1", 81, "/a?b=c"));
         let url: BaseUrl = "http://example.test".parse().unwrap();
         assert_eq!(url.port, 80);
     }
@@ -191,10 +159,7 @@ mod tests {
     #[tokio::test]
     async fn names_under_localhost_need_no_name_service() {
         let url: BaseUrl = "http://fastapi.localhost:8080".parse().unwrap();
-        assert_eq!(
-            url.resolve().await.unwrap(),
-            "127.0.0.1:8080".parse().unwrap()
-        );
+        assert_eq!(url.resolve().await.unwrap(), "127.0.0.1:8080".parse().unwrap());
     }
 
     #[test]

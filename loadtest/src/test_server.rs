@@ -22,10 +22,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn ok(body: &'static str) -> Self {
-        Self {
-            response: Response::new(Full::from(body)),
-            delay: Duration::ZERO,
-        }
+        Self { response: Response::new(Full::from(body)), delay: Duration::ZERO }
     }
 
     pub(crate) fn status(mut self, status: u16) -> Self {
@@ -34,9 +31,7 @@ impl Answer {
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.response
-            .headers_mut()
-            .insert(name, value.parse().unwrap());
+        self.response.headers_mut().insert(name, value.parse().unwrap());
         self
     }
 
@@ -61,11 +56,7 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&connections), Arc::new(answer)));
-        Self {
-            address,
-            connections,
-            accepting,
-        }
+        Self { address, connections, accepting }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

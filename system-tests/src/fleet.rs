@@ -61,7 +61,8 @@ impl Fleet {
         })
         .with_context(|| router.log())?;
         let ready = read_json(&ready_file)?;
-        let address = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no `{name}`"));
+        let address =
+            |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no `{name}`"));
         let (data, admin) = (address("data")?, address("admin")?);
         let mut client = Client::builder().timeout(Duration::from_secs(120));
         for worker in WORKERS {
@@ -139,7 +140,8 @@ fn shard_file_text(options: &FleetOptions<'_>) -> String {
     let mut text = String::from("[listen]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\n");
     text.push_str("[[routes]]\nhost = \"{worker}.localhost\"\n\n[embedded]\n");
     let _ = writeln!(text, "hosts = {}", options.hosts);
-    let workers: Vec<String> = options.workers.iter().map(|path| format!("{:?}", path.display().to_string())).collect();
+    let workers: Vec<String> =
+        options.workers.iter().map(|path| format!("{:?}", path.display().to_string())).collect();
     let _ = writeln!(text, "workers = [{}]\n{}", workers.join(", "), options.embedded);
     text
 }

@@ -59,11 +59,7 @@ pub fn admit(head: Head<'_>, key: &FleetKey, intake: Intake) -> Verdict {
     }
     let Some(worker) = head.worker else {
         let is_control = head.path.starts_with(control::PREFIX);
-        return if is_control {
-            Verdict::Control
-        } else {
-            Verdict::Deny(Denial::NoWorker)
-        };
+        return if is_control { Verdict::Control } else { Verdict::Deny(Denial::NoWorker) };
     };
     let worker = match WorkerName::parse(&String::from_utf8_lossy(worker)) {
         Ok(worker) => worker,
@@ -82,11 +78,7 @@ mod tests {
     const KEY: &[u8] = b"0123456789abcdef";
 
     fn verdict(path: &str, key: Option<&[u8]>, worker: Option<&str>, intake: Intake) -> Verdict {
-        let head = Head {
-            path,
-            key,
-            worker: worker.map(str::as_bytes),
-        };
+        let head = Head { path, key, worker: worker.map(str::as_bytes) };
         admit(head, &FleetKey::parse("0123456789abcdef").unwrap(), intake)
     }
 
@@ -95,33 +87,18 @@ mod tests {
         let of = |key: Option<&[u8]>| verdict("/", key, Some("hello"), Intake::Open);
         assert_eq!(of(None), Verdict::Deny(Denial::NoKey));
         assert_eq!(of(Some(b"wrong")), Verdict::Deny(Denial::WrongKey));
-        assert_eq!(
-            of(Some(KEY)),
-            Verdict::Serve(WorkerName::parse("hello").unwrap())
-        );
+        assert_eq!(of(Some(KEY)), Verdict::Serve(WorkerName::parse("hello").unwrap()));
     }
 
     #[test]
     fn control_paths_are_a_workers_own_when_it_is_named() {
         let of = |path: &str, worker: Option<&str>| verdict(path, Some(KEY), worker, Intake::Open);
         assert_eq!(of(control::STATUS, None), Verdict::Control);
-        assert!(matches!(
-            of(control::STATUS, Some("hello")),
-            Verdict::Serve(_)
-        ));
-        assert!(matches!(
-            of(control::HEALTHZ, Some("hello")),
-            Verdict::Serve(_)
-        ));
+        assert!(matches!(of(control::STATUS, Some("hello")), Verdict::Serve(_)));
+        assert!(matches!(of(control::HEALTHZ, Some("hello")), Verdict::Serve(_)));
         assert_eq!(of("/other", None), Verdict::Deny(Denial::NoWorker));
-        assert_eq!(
-            verdict(control::STATUS, None, None, Intake::Open),
-            Verdict::Deny(Denial::NoKey)
-        );
-        assert_eq!(
-            verdict(control::HEALTHZ, None, None, Intake::Open),
-            Verdict::Health
-        );
+        assert_eq!(verdict(control::STATUS, None, None, Intake::Open), Verdict::Deny(Denial::NoKey));
+        assert_eq!(verdict(control::HEALTHZ, None, None, Intake::Open), Verdict::Health);
         assert_eq!(
             verdict(control::HEALTHZ, None, Some("hello"), Intake::Open),
             Verdict::Deny(Denial::NoKey)
@@ -132,10 +109,7 @@ mod tests {
     fn names_that_cannot_be_are_denied() {
         for worker in ["", "../x", "Hello", "a b"] {
             let found = verdict("/", Some(KEY), Some(worker), Intake::Open);
-            assert!(
-                matches!(found, Verdict::Deny(Denial::BadWorker(_))),
-                "{worker}"
-            );
+            assert!(matches!(found, Verdict::Deny(Denial::BadWorker(_))), "{worker}");
         }
     }
 
@@ -143,9 +117,6 @@ mod tests {
     fn a_draining_host_passes_requests_on_but_can_be_asked() {
         let draining = verdict("/", Some(KEY), Some("hello"), Intake::Draining);
         assert_eq!(draining, Verdict::Refuse(Refusal::Draining));
-        assert_eq!(
-            verdict(control::STATUS, Some(KEY), None, Intake::Draining),
-            Verdict::Control
-        );
+        assert_eq!(verdict(control::STATUS, Some(KEY), None, Intake::Draining), Verdict::Control);
     }
 }

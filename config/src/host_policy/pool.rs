@@ -103,20 +103,11 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(limits: PoolLimits) -> Self {
-        Self {
-            limits,
-            slots: BTreeMap::new(),
-            next: 0,
-        }
+        Self { limits, slots: BTreeMap::new(), next: 0 }
     }
 
     /// Finds a place for a request and takes it.
-    pub fn lease(
-        &mut self,
-        worker: &WorkerName,
-        deployment: &DeploymentId,
-        now: Duration,
-    ) -> Decision {
+    pub fn lease(&mut self, worker: &WorkerName, deployment: &DeploymentId, now: Duration) -> Decision {
         if let Some(slot) = self.roomiest(deployment, Phase::Ready) {
             self.take(slot, now);
             return Decision::Use { slot };
@@ -136,13 +127,7 @@ impl Pool {
         let slot = SlotId(self.next);
         self.next += 1;
         let (worker, deployment) = (worker.clone(), deployment.clone());
-        let restoring = Slot {
-            worker,
-            deployment,
-            phase: Phase::Restoring,
-            in_flight: 1,
-            last_used: now,
-        };
+        let restoring = Slot { worker, deployment, phase: Phase::Restoring, in_flight: 1, last_used: now };
         self.slots.insert(slot, restoring);
         Decision::Restore { slot, evict }
     }
@@ -206,14 +191,12 @@ impl Pool {
     pub fn groups(&self) -> Vec<Group> {
         let mut groups: BTreeMap<_, Group> = BTreeMap::new();
         for slot in self.slots.values() {
-            let group = groups
-                .entry((&slot.worker, &slot.deployment))
-                .or_insert_with(|| Group {
-                    worker: slot.worker.clone(),
-                    deployment: slot.deployment.clone(),
-                    isolates: 0,
-                    in_flight: 0,
-                });
+            let group = groups.entry((&slot.worker, &slot.deployment)).or_insert_with(|| Group {
+                worker: slot.worker.clone(),
+                deployment: slot.deployment.clone(),
+                isolates: 0,
+                in_flight: 0,
+            });
             group.isolates += 1;
             group.in_flight += slot.in_flight;
         }
@@ -249,10 +232,8 @@ impl Pool {
     }
 
     fn close_if_done(&mut self, slot: SlotId) -> AfterRelease {
-        let done = self
-            .slots
-            .get(&slot)
-            .is_some_and(|slot| slot.phase == Phase::Retiring && slot.in_flight == 0);
+        let done =
+            self.slots.get(&slot).is_some_and(|slot| slot.phase == Phase::Retiring && slot.in_flight == 0);
         if done {
             self.slots.remove(&slot);
             return AfterRelease::Close;

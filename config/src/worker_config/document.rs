@@ -55,16 +55,8 @@ impl Node {
 
 /// Reads a file by its extension.
 pub(super) fn parse(file: &str, text: &str) -> Result<Vec<(String, Node)>, Problem> {
-    let reader = Reader {
-        file,
-        text,
-        line_starts: line_starts(text),
-    };
-    if file.ends_with(".toml") {
-        reader.toml()
-    } else {
-        reader.json()
-    }
+    let reader = Reader { file, text, line_starts: line_starts(text) };
+    if file.ends_with(".toml") { reader.toml() } else { reader.json() }
 }
 
 struct Reader<'a> {
@@ -98,13 +90,7 @@ impl Reader<'_> {
         let number = |text: &str, radix: u32| {
             let number = i64::from_str_radix(text, radix).ok().map(Number::from);
             number.ok_or_else(|| {
-                Problem::wrong(
-                    self.file,
-                    line,
-                    "",
-                    &format!("the number `{text}`"),
-                    "one of at most 64 bits",
-                )
+                Problem::wrong(self.file, line, "", &format!("the number `{text}`"), "one of at most 64 bits")
             })
         };
         Ok(match value {
@@ -129,10 +115,7 @@ impl Reader<'_> {
                     .iter()
                     .map(|item| {
                         let line = self.line(item.span().start);
-                        Ok(Node {
-                            line,
-                            value: self.toml_value(item.get_ref(), line)?,
-                        })
+                        Ok(Node { line, value: self.toml_value(item.get_ref(), line)? })
                     })
                     .collect::<Result<_, _>>()?,
             ),
@@ -150,15 +133,8 @@ impl Reader<'_> {
             allow_hexadecimal_numbers: false,
             allow_unary_plus_numbers: false,
         };
-        let parsed =
-            parse_to_ast(self.text, &CollectOptions::default(), &strict).map_err(|error| {
-                Problem::new(
-                    self.file,
-                    error.line_display(),
-                    "",
-                    error.kind().to_string(),
-                )
-            })?;
+        let parsed = parse_to_ast(self.text, &CollectOptions::default(), &strict)
+            .map_err(|error| Problem::new(self.file, error.line_display(), "", error.kind().to_string()))?;
         match parsed.value {
             Some(ast::Value::Object(object)) => self.json_object(&object),
             Some(other) => Err(Problem::new(
@@ -167,12 +143,7 @@ impl Reader<'_> {
                 "",
                 "found no `{`, expected one object",
             )),
-            None => Err(Problem::new(
-                self.file,
-                1,
-                "",
-                "found an empty file, expected one object",
-            )),
+            None => Err(Problem::new(self.file, 1, "", "found an empty file, expected one object")),
         }
     }
 
@@ -181,20 +152,9 @@ impl Reader<'_> {
         for property in &object.properties {
             let (line, key) = (self.line(property.start()), property.name.as_str());
             if entries.iter().any(|(other, _)| other == key) {
-                return Err(Problem::new(
-                    self.file,
-                    line,
-                    key,
-                    "found it twice, expected it once",
-                ));
+                return Err(Problem::new(self.file, line, key, "found it twice, expected it once"));
             }
-            entries.push((
-                key.to_owned(),
-                Node {
-                    line,
-                    value: self.json_value(&property.value)?,
-                },
-            ));
+            entries.push((key.to_owned(), Node { line, value: self.json_value(&property.value)? }));
         }
         Ok(entries)
     }
@@ -204,28 +164,21 @@ impl Reader<'_> {
             ast::Value::NullKeyword(_) => Value::Null,
             ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
             ast::Value::StringLit(literal) => Value::Text(literal.value.to_string()),
-            ast::Value::NumberLit(literal) => {
-                Value::Number(literal.value.parse().map_err(|_| {
-                    let line = self.line(literal.range.start);
-                    Problem::wrong(
-                        self.file,
-                        line,
-                        "",
-                        &format!("the number `{}`", literal.value),
-                        "one JSON can hold",
-                    )
-                })?)
-            }
+            ast::Value::NumberLit(literal) => Value::Number(literal.value.parse().map_err(|_| {
+                let line = self.line(literal.range.start);
+                Problem::wrong(
+                    self.file,
+                    line,
+                    "",
+                    &format!("the number `{}`", literal.value),
+                    "one JSON can hold",
+                )
+            })?),
             ast::Value::Array(array) => Value::List(
                 array
                     .elements
                     .iter()
-                    .map(|item| {
-                        Ok(Node {
-                            line: self.line(item.start()),
-                            value: self.json_value(item)?,
-                        })
-                    })
+                    .map(|item| Ok(Node { line: self.line(item.start()), value: self.json_value(item)? }))
                     .collect::<Result<_, _>>()?,
             ),
             ast::Value::Object(object) => Value::Table(self.json_object(object)?),
@@ -239,7 +192,5 @@ impl Reader<'_> {
 }
 
 fn line_starts(text: &str) -> Vec<usize> {
-    std::iter::once(0)
-        .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-        .collect()
+    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
 }

@@ -15,21 +15,11 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(file: &str, line: usize, key: &str, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line: Some(line),
-            key: key.to_owned(),
-            message: message.into(),
-        }
+        Self { file: file.to_owned(), line: Some(line), key: key.to_owned(), message: message.into() }
     }
 
     pub(super) fn wrong(file: &str, line: usize, key: &str, found: &str, expected: &str) -> Self {
-        Self::new(
-            file,
-            line,
-            key,
-            format!("found {found}, expected {expected}"),
-        )
+        Self::new(file, line, key, format!("found {found}, expected {expected}"))
     }
 
     pub(super) fn missing(file: &str, key: &str, expected: &str) -> Self {

@@ -63,12 +63,7 @@ fn read_requirements(node: &Node, problems: &mut Problems) -> Vec<Requirement> {
     for item in items {
         match text(item).map(Requirement::parse) {
             Some(Ok(requirement)) => requirements.push(requirement),
-            Some(Err(error)) => problems.error(Problem::new(
-                PROJECT_FILE,
-                item.line,
-                KEY,
-                error.to_string(),
-            )),
+            Some(Err(error)) => problems.error(Problem::new(PROJECT_FILE, item.line, KEY, error.to_string())),
             None => problems.error(wrong(item, KEY, "a requirement as text")),
         }
     }
@@ -81,11 +76,6 @@ fn warn_of_dynamic(node: &Node, problems: &mut Problems) {
     };
     if let Some(item) = items.iter().find(|item| text(item) == Some("dependencies")) {
         let message = "dependencies computed by a build tool are not supported yet; the worker is deployed without them";
-        problems.warning(Problem::new(
-            PROJECT_FILE,
-            item.line,
-            "project.dynamic",
-            message,
-        ));
+        problems.warning(Problem::new(PROJECT_FILE, item.line, "project.dynamic", message));
     }
 }

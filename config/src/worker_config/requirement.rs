@@ -34,9 +34,7 @@ impl Requirement {
         if text.chars().any(char::is_control) {
             return Err(RequirementError::Character(text.escape_debug().to_string()));
         }
-        let end = text
-            .find(|c: char| !is_name_character(c))
-            .unwrap_or(text.len());
+        let end = text.find(|c: char| !is_name_character(c)).unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
         let follows = rest.trim_start().chars().next();
@@ -51,10 +49,7 @@ impl Requirement {
             return Err(RequirementError::Name(text.to_owned()));
         }
         check_reference(rest)?;
-        Ok(Self {
-            text: text.to_owned(),
-            name: normalised(name),
-        })
+        Ok(Self { text: text.to_owned(), name: normalised(name) })
     }
 
     /// As it was written.

@@ -5,14 +5,10 @@ use serde_json::json;
 
 use super::*;
 
-const MINIMAL: &str =
-    r#"{"name": "hello", "main": "src/entry.py", "compatibility_date": "2026-01-31"}"#;
+const MINIMAL: &str = r#"{"name": "hello", "main": "src/entry.py", "compatibility_date": "2026-01-31"}"#;
 
 fn read(file: &str, text: &str) -> Result<Project, Problems> {
-    resolve(WorkerFiles {
-        wrangler: Some((file, text)),
-        ..WorkerFiles::default()
-    })
+    resolve(WorkerFiles { wrangler: Some((file, text)), ..WorkerFiles::default() })
 }
 
 fn with_pyproject(pyproject: &str) -> Result<Project, Problems> {
@@ -24,12 +20,7 @@ fn with_pyproject(pyproject: &str) -> Result<Project, Problems> {
 }
 
 fn errors(result: Result<Project, Problems>) -> Vec<String> {
-    result
-        .unwrap_err()
-        .errors()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    result.unwrap_err().errors().iter().map(ToString::to_string).collect()
 }
 
 fn warnings(project: &Project) -> Vec<String> {
@@ -56,40 +47,22 @@ fn the_same_worker_in_both_languages() {
         GREETING = "hi"
         LIMITS = { most = 3, list = [1.5, true] }
     "#;
-    let (jsonc, toml) = (
-        read("wrangler.jsonc", jsonc).unwrap(),
-        read("wrangler.toml", toml).unwrap(),
-    );
+    let (jsonc, toml) = (read("wrangler.jsonc", jsonc).unwrap(), read("wrangler.toml", toml).unwrap());
     assert_eq!(jsonc.warnings, []);
     assert_eq!(jsonc.source_folder, "src");
     assert_eq!(jsonc.config.main, "entry.py");
-    assert_eq!(
-        jsonc.config.vars["LIMITS"],
-        json!({"most": 3, "list": [1.5, true, null]})
-    );
-    assert_eq!(
-        toml.config.vars["LIMITS"],
-        json!({"most": 3, "list": [1.5, true]})
-    );
-    assert_eq!(
-        jsonc.config.compatibility_flags,
-        toml.config.compatibility_flags
-    );
+    assert_eq!(jsonc.config.vars["LIMITS"], json!({"most": 3, "list": [1.5, true, null]}));
+    assert_eq!(toml.config.vars["LIMITS"], json!({"most": 3, "list": [1.5, true]}));
+    assert_eq!(jsonc.config.compatibility_flags, toml.config.compatibility_flags);
     assert_eq!(jsonc.config.name, toml.config.name);
 }
 
 #[test]
 fn a_compatibility_date_may_be_a_toml_date() {
-    let project = read(
-        "wrangler.toml",
-        "name = 'a'\nmain = 'a.py'\ncompatibility_date = 2026-01-31",
-    )
-    .unwrap();
+    let project =
+        read("wrangler.toml", "name = 'a'\nmain = 'a.py'\ncompatibility_date = 2026-01-31").unwrap();
     assert_eq!(project.config.compatibility_date, "2026-01-31");
-    assert_eq!(
-        (project.source_folder.as_str(), project.config.main.as_str()),
-        ("", "a.py")
-    );
+    assert_eq!((project.source_folder.as_str(), project.config.main.as_str()), ("", "a.py"));
 }
 
 #[test]
@@ -108,10 +81,7 @@ fn what_is_not_supported_yet_is_named_with_its_line() {
 #[test]
 fn a_missing_date_is_told_and_replaced() {
     let project = read("wrangler.json", r#"{"name": "a", "main": "a.py"}"#).unwrap();
-    assert_eq!(
-        project.config.compatibility_date,
-        DEFAULT_COMPATIBILITY_DATE
-    );
+    assert_eq!(project.config.compatibility_date, DEFAULT_COMPATIBILITY_DATE);
     assert_eq!(
         warnings(&project),
         ["wrangler.json: `compatibility_date`: found none, expected a date; `2026-01-01` is used"]
@@ -136,47 +106,32 @@ fn every_problem_is_reported_at_once() {
 
 #[test]
 fn syntax_errors_name_their_line() {
-    let found = errors(read(
-        "wrangler.jsonc",
-        "{\n\"name\": \"a\"\n\"main\": \"a.py\"}",
-    ));
+    let found = errors(read("wrangler.jsonc", "{\n\"name\": \"a\"\n\"main\": \"a.py\"}"));
     assert!(found[0].starts_with("wrangler.jsonc:"), "{found:?}");
     let found = errors(read("wrangler.toml", "name = 'a'\nmain = \n"));
     assert!(found[0].starts_with("wrangler.toml:2: "), "{found:?}");
     let found = errors(read("wrangler.json", "[]"));
-    assert_eq!(
-        found[0],
-        "wrangler.json:1: found no `{`, expected one object"
-    );
+    assert_eq!(found[0], "wrangler.json:1: found no `{`, expected one object");
     let found = errors(read("wrangler.json", "{\"name\": \"a\",\n\"name\": \"b\"}"));
-    assert_eq!(
-        found[0],
-        "wrangler.json:2: `name`: found it twice, expected it once"
-    );
+    assert_eq!(found[0], "wrangler.json:2: `name`: found it twice, expected it once");
 }
 
 #[test]
 fn missing_pieces_are_named() {
     let found = errors(read("wrangler.toml", "name = 'a'"));
-    assert!(
-        found[0].starts_with("wrangler.toml: `main`: found none, expected"),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("wrangler.toml: `main`: found none, expected"), "{found:?}");
     let found = errors(resolve(WorkerFiles::default()));
-    assert!(
-        found[0].starts_with("wrangler.jsonc: found none"),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("wrangler.jsonc: found none"), "{found:?}");
     let found = errors(read("wrangler.toml", "main = 'a.py'"));
-    assert!(
-        found[0].starts_with("wrangler.toml: `name`: found none"),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("wrangler.toml: `name`: found none"), "{found:?}");
 }
 
 #[test]
 fn requirements_and_a_name_come_from_the_project() {
-    let project = with_pyproject("[project]\nname = 'Other.Name'\ndependencies = ['fastapi', 'httpx>=0.28 ; python_version > \"3\"']").unwrap();
+    let project = with_pyproject(
+        "[project]\nname = 'Other.Name'\ndependencies = ['fastapi', 'httpx>=0.28 ; python_version > \"3\"']",
+    )
+    .unwrap();
     assert_eq!(project.config.name.as_str(), "hello");
     let names: Vec<_> = project.requirements.iter().map(Requirement::name).collect();
     assert_eq!(names, ["fastapi", "httpx"]);
@@ -188,16 +143,7 @@ fn requirements_and_a_name_come_from_the_project() {
     };
     assert_eq!(resolve(files).unwrap().config.name.as_str(), "other-name");
     let given = WorkerName::parse("given").unwrap();
-    assert_eq!(
-        resolve(WorkerFiles {
-            name: Some(&given),
-            ..files
-        })
-        .unwrap()
-        .config
-        .name,
-        given
-    );
+    assert_eq!(resolve(WorkerFiles { name: Some(&given), ..files }).unwrap().config.name, given);
 }
 
 #[test]
@@ -235,12 +181,9 @@ fn requirements_that_could_run_code_or_pass_options_are_refused() {
         assert_eq!(Requirement::parse(right).unwrap().as_str(), right);
     }
     assert_eq!(Requirement::parse("Foo._-Bar").unwrap().name(), "foo-bar");
-    let found = errors(with_pyproject(
-        "[project]\ndependencies = [\n'fastapi',\n'-e .',\n3]",
-    ));
+    let found = errors(with_pyproject("[project]\ndependencies = [\n'fastapi',\n'-e .',\n3]"));
     assert!(
-        found[0]
-            .starts_with("pyproject.toml:4: `project.dependencies`: found the requirement `-e .`"),
+        found[0].starts_with("pyproject.toml:4: `project.dependencies`: found the requirement `-e .`"),
         "{found:?}"
     );
     assert!(
@@ -251,8 +194,7 @@ fn requirements_that_could_run_code_or_pass_options_are_refused() {
 
 #[test]
 fn computed_dependencies_are_warned_of() {
-    let project =
-        with_pyproject("[project]\nname = 'a'\ndynamic = ['version', 'dependencies']").unwrap();
+    let project = with_pyproject("[project]\nname = 'a'\ndynamic = ['version', 'dependencies']").unwrap();
     assert!(warnings(&project)[0].starts_with("pyproject.toml:3: `project.dynamic`"));
 }
 
@@ -260,10 +202,7 @@ fn computed_dependencies_are_warned_of() {
 fn settings_round_trip_and_refuse_unknown_fields() {
     let config = read("wrangler.jsonc", MINIMAL).unwrap().config;
     let mut value = serde_json::to_value(&config).unwrap();
-    assert_eq!(
-        serde_json::from_value::<WorkerConfig>(value.clone()).unwrap(),
-        config
-    );
+    assert_eq!(serde_json::from_value::<WorkerConfig>(value.clone()).unwrap(), config);
     value["surprise"] = json!(1);
     assert!(serde_json::from_value::<WorkerConfig>(value).is_err());
 }

@@ -57,14 +57,8 @@ const NOT_YET: [&str; 37] = [
 ];
 
 /// Keys that only concern other tools.
-const OF_OTHERS: [&str; 6] = [
-    "$schema",
-    "dev",
-    "keep_vars",
-    "send_metrics",
-    "upload_source_maps",
-    "workers_dev",
-];
+const OF_OTHERS: [&str; 6] =
+    ["$schema", "dev", "keep_vars", "send_metrics", "upload_source_maps", "workers_dev"];
 
 pub(super) fn read(file: &str, text: &str, problems: &mut Problems) -> Settings {
     let entries = match document::parse(file, text) {
@@ -79,13 +73,7 @@ pub(super) fn read(file: &str, text: &str, problems: &mut Problems) -> Settings 
     for (key, node) in &entries {
         saw_main |= key == "main";
         if let Err((node, expected)) = set(&mut settings, key, node) {
-            problems.error(Problem::wrong(
-                file,
-                node.line,
-                key,
-                &node.describe(),
-                &expected,
-            ));
+            problems.error(Problem::wrong(file, node.line, key, &node.describe(), &expected));
         } else if NOT_YET.contains(&key.as_str()) {
             let message = "is not supported yet; the worker is deployed without it";
             problems.warning(Problem::new(file, node.line, key, message));
@@ -102,24 +90,16 @@ pub(super) fn read(file: &str, text: &str, problems: &mut Problems) -> Settings 
         let expected = "the Python file with the entry points, such as `src/entry.py`";
         problems.error(Problem::missing(file, "main", expected));
     }
-    if settings.compatibility_date.is_none()
-        && !entries.iter().any(|(key, _)| key == "compatibility_date")
-    {
+    if settings.compatibility_date.is_none() && !entries.iter().any(|(key, _)| key == "compatibility_date") {
         let date = super::DEFAULT_COMPATIBILITY_DATE;
-        problems.warning(Problem::missing(
-            file,
-            "compatibility_date",
-            &format!("a date; `{date}` is used"),
-        ));
+        problems.warning(Problem::missing(file, "compatibility_date", &format!("a date; `{date}` is used")));
     }
     settings
 }
 
 fn is_known(key: &str) -> bool {
-    matches!(
-        key,
-        "name" | "main" | "compatibility_date" | "compatibility_flags" | "vars"
-    ) || OF_OTHERS.contains(&key)
+    matches!(key, "name" | "main" | "compatibility_date" | "compatibility_flags" | "vars")
+        || OF_OTHERS.contains(&key)
 }
 
 /// Takes one setting over; gives back the value that is wrong and what was expected of it.
@@ -139,10 +119,8 @@ fn set<'a>(settings: &mut Settings, key: &str, node: &'a Node) -> Result<(), (&'
         }
         "compatibility_date" => {
             let date = text(node).filter(|text| is_date(text));
-            settings.compatibility_date = Some(
-                date.ok_or_else(|| wrong("a date such as `2026-01-31`"))?
-                    .to_owned(),
-            );
+            settings.compatibility_date =
+                Some(date.ok_or_else(|| wrong("a date such as `2026-01-31`"))?.to_owned());
         }
         "compatibility_flags" => {
             let Value::List(items) = &node.value else {
@@ -158,10 +136,7 @@ fn set<'a>(settings: &mut Settings, key: &str, node: &'a Node) -> Result<(), (&'
             let Value::Table(entries) = &node.value else {
                 return Err(wrong("a table of variables"));
             };
-            settings.vars = entries
-                .iter()
-                .map(|(name, value)| (name.clone(), value.to_json()))
-                .collect();
+            settings.vars = entries.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
         }
         _ => {}
     }
@@ -170,10 +145,7 @@ fn set<'a>(settings: &mut Settings, key: &str, node: &'a Node) -> Result<(), (&'
 
 /// The rule in a name's error: what was found is told by the caller.
 fn rule_of(error: &str) -> String {
-    error
-        .split_once("expected ")
-        .map_or(error, |(_, rule)| rule)
-        .to_owned()
+    error.split_once("expected ").map_or(error, |(_, rule)| rule).to_owned()
 }
 
 pub(super) fn text(node: &Node) -> Option<&str> {
@@ -195,20 +167,12 @@ fn main_path(path: &str) -> Option<String> {
 
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let digits = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let within = |part: &str, most: u32| {
-        part.parse::<u32>()
-            .is_ok_and(|number| (1..=most).contains(&number))
-    };
+    let digits =
+        |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+    let within = |part: &str, most: u32| part.parse::<u32>().is_ok_and(|number| (1..=most).contains(&number));
     match parts[..] {
         [year, month, day] => {
-            digits(year, 4)
-                && digits(month, 2)
-                && digits(day, 2)
-                && within(month, 12)
-                && within(day, 31)
+            digits(year, 4) && digits(month, 2) && digits(day, 2) && within(month, 12) && within(day, 31)
         }
         _ => false,
     }

@@ -22,18 +22,22 @@ pub enum TranslateError {
         found: wasmparser::Error,
     },
 
+    /// The module ends inside a section.
+    #[error(
+        "the module ends within a section at offset {offset:#x}: found {found} bytes, expected {expected}"
+    )]
+    Truncated {
+        /// Where the contents of the section begin.
+        offset: usize,
+        /// How many bytes there are from there on.
+        found: usize,
+        /// How many the section should have.
+        expected: usize,
+    },
+
     /// The input is a WebAssembly component.
     #[error("found a WebAssembly component, expected a core module; translate the modules inside it")]
     Component,
-
-    /// A section stands where, or as often as, it must not.
-    #[error("found a second {section} section at offset {offset:#x}, expected at most one")]
-    RepeatedSection {
-        /// Where the repeated section begins.
-        offset: usize,
-        /// Which section it is.
-        section: &'static str,
-    },
 
     /// An instruction refers to something that does not exist.
     #[error("found {what} {found} at offset {offset:#x}, expected one below {available}")]

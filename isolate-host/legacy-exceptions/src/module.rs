@@ -21,7 +21,7 @@ pub fn translate(wasm: &[u8]) -> Result<Cow<'_, [u8]>, TranslateError> {
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.expecting("a section")?;
         if let Some((_, contents)) = payload.as_section() {
-            layout.enter_section(contents);
+            layout.enter_section(wasm, contents)?;
         }
         match payload {
             Payload::Version { encoding: Encoding::Component, .. } => {
@@ -29,7 +29,7 @@ pub fn translate(wasm: &[u8]) -> Result<Cow<'_, [u8]>, TranslateError> {
             }
             Payload::Version { range, .. } => layout.end = range.end,
             Payload::TypeSection(types) => {
-                layout.types = Some(layout.section(layout.types.as_ref(), "type")?);
+                layout.types = Some(layout.section());
                 module.types.read(types)?;
             }
             Payload::ImportSection(imports) => {
@@ -50,7 +50,7 @@ pub fn translate(wasm: &[u8]) -> Result<Cow<'_, [u8]>, TranslateError> {
                 }
             }
             Payload::CodeSectionStart { .. } => {
-                let section = layout.section(layout.code.as_ref(), "code")?;
+                let section = layout.section();
                 code.begin(wasm, section.contents.clone())?;
                 layout.code = Some(section);
             }
@@ -165,16 +165,24 @@ struct Layout {
 }
 
 impl Layout {
-    fn enter_section(&mut self, contents: Range<usize>) {
+    /// Notes the next section, whose size may be more than there is.
+    fn enter_section(&mut self, wasm: &[u8], contents: Range<usize>) -> Result<(), TranslateError> {
+        if contents.end > wasm.len() {
+            let found = wasm.len().saturating_sub(contents.start);
+            return Err(TranslateError::Truncated {
+                offset: contents.start,
+                found,
+                expected: contents.len(),
+            });
+        }
         self.start = self.end;
         self.end = contents.end;
         self.contents = contents;
+        Ok(())
     }
 
-    fn section(&self, before: Option<&Section>, section: &'static str) -> Result<Section, TranslateError> {
-        match before {
-            Some(_) => Err(TranslateError::RepeatedSection { offset: self.start, section }),
-            None => Ok(Section { whole: self.start..self.end, contents: self.contents.clone() }),
-        }
+    /// The section being read.
+    fn section(&self) -> Section {
+        Section { whole: self.start..self.end, contents: self.contents.clone() }
     }
 }

@@ -9,7 +9,7 @@ mod labels;
 
 use std::ops::Range;
 
-use wasmparser::{BinaryReader, BlockType, Operator, OperatorsReader, OperatorsReaderAllocations, ValType};
+use wasmparser::{BlockType, Operator, OperatorsReader, OperatorsReaderAllocations};
 
 use crate::error::{Expecting as _, TranslateError};
 
@@ -47,8 +47,6 @@ pub(crate) enum Action {
 pub(crate) struct Try {
     pub(crate) offset: usize,
     pub(crate) block_type: BlockType,
-    /// The bytes of the block type.
-    pub(crate) block_type_bytes: Range<usize>,
     /// The construct that handles what is thrown where this one stands, as
     /// written; the function's caller if there is none.
     pub(crate) around: Option<usize>,
@@ -191,7 +189,6 @@ impl Scan {
         self.tries.push(Try {
             offset: bytes.start,
             block_type,
-            block_type_bytes: bytes.start + 1..bytes.end,
             around: self.innermost_handler(),
             kind: Kind::Catches,
             clauses: Vec::new(),

@@ -69,24 +69,19 @@ impl Types {
         }
     }
 
-    /// Writes the type of a block, adding it to the module where it must be. The
-    /// block stands for something at `offset`.
-    pub(crate) fn write_block_type(
+    /// The type of a block, added to the module where it must be. The block
+    /// stands for something at `offset`.
+    pub(crate) fn block_type(
         &mut self,
         parameters: &[ValType],
         results: &[ValType],
         offset: usize,
-        sink: &mut Vec<u8>,
-    ) -> Result<(), TranslateError> {
-        match (parameters, results) {
-            ([], []) => wasm_encoder::BlockType::Empty.encode(sink),
-            ([], [ty]) => encode_value_type(*ty, sink),
-            _ => {
-                let index = self.index_of(parameters, results, offset)?;
-                wasm_encoder::BlockType::FunctionType(index).encode(sink);
-            }
-        }
-        Ok(())
+    ) -> Result<wasm_encoder::BlockType, TranslateError> {
+        Ok(match (parameters, results) {
+            ([], []) => wasm_encoder::BlockType::Empty,
+            ([], [ty]) => wasm_encoder::BlockType::Result(reencode(*ty)),
+            _ => wasm_encoder::BlockType::FunctionType(self.index_of(parameters, results, offset)?),
+        })
     }
 
     fn index_of(
@@ -124,7 +119,7 @@ impl Types {
             for list in [ty.params(), ty.results()] {
                 list.len().encode(&mut contents);
                 for ty in list {
-                    encode_value_type(*ty, &mut contents);
+                    reencode(*ty).encode(&mut contents);
                 }
             }
         }
@@ -135,9 +130,6 @@ impl Types {
 /// The byte with which the binary format begins a function type.
 const FUNCTION_TYPE: u8 = 0x60;
 
-fn encode_value_type(ty: ValType, sink: &mut Vec<u8>) {
-    RoundtripReencoder
-        .val_type(ty)
-        .expect("types read from a module refer to types by their index in it")
-        .encode(sink);
+fn reencode(ty: ValType) -> wasm_encoder::ValType {
+    RoundtripReencoder.val_type(ty).expect("types read from a module refer to types by their index in it")
 }

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import FunctionType, BuiltinFunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
 
 __all__ = [
@@ -76,7 +76,10 @@ def block_calls(module: ModuleType, *, allowlist: Iterable[str] = ()) -> None:
     for name, value in list(vars(module).items()):
         if name.startswith("_") or name in allowed:
             continue
-        if isinstance(value, (FunctionType, BuiltinFunctionType, MethodType)) or type(value).__name__ in _CALLABLE_KINDS:
+        if (
+            isinstance(value, (FunctionType, BuiltinFunctionType, MethodType))
+            or type(value).__name__ in _CALLABLE_KINDS
+        ):
             setattr(module, name, _blocked(module.__name__, name, value))
 
 
@@ -148,7 +151,7 @@ class _PatchFinder(MetaPathFinder):
             if spec is None:
                 continue
             if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-                spec.loader = _PatchingLoader(spec.loader, fullname)  # type: ignore[assignment]
+                spec.loader = _PatchingLoader(spec.loader, fullname)
             return spec
         return None
 

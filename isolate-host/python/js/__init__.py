@@ -12,12 +12,14 @@ from typing import Any
 
 from . import convert, pipe, proxies, tee  # noqa: F401  loaded now: later would put them into the scope
 from .abort import ABORT_CONTROLLER, ABORT_SIGNAL
+from .array import ARRAY
 from .base import FUNCTION, JsFunction
 from .blob import BLOB, FILE
-from .buffers import ARRAY_BUFFER, DATA_VIEW, TYPED_ARRAYS
+from .buffers import ARRAY_BUFFER, TYPED_ARRAYS
+from .collections import MAP, SET
 from .console import console
-from .containers import ARRAY, MAP, SET
 from .crypto import crypto
+from .data_view import DATA_VIEW
 from .date import DATE
 from .encoding import (
     TEXT_DECODER,
@@ -56,7 +58,6 @@ from .timers import clearInterval, clearTimeout, performance, queueMicrotask, se
 from .unavailable import UNAVAILABLE, refuse_from_imports
 from .url import URL_CLASS
 from .url_search_params import URL_SEARCH_PARAMS
-
 
 
 def eval(*_args: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from .array import iterate
 from .base import JsObject, is_nullish, js_class
-from .containers import iterate
 from .errors import JsException, abort_error
 from .events import Event, EventTarget
 from .scheduling import current_loop
@@ -69,4 +69,3 @@ def any_signal(signals: Any) -> AbortSignal:
 
 ABORT_SIGNAL = js_class(AbortSignal, "AbortSignal", abort=_aborted, timeout=_timeout, any=any_signal)
 ABORT_CONTROLLER = js_class(AbortController, "AbortController")
-

@@ -205,8 +205,7 @@ class JsClass(JsObject):
             from .errors import type_error
 
             raise type_error(
-                f"Class constructor {self.name} cannot be invoked without 'new'; "
-                f"use js.{self.name}.new(…)"
+                f"Class constructor {self.name} cannot be invoked without 'new'; use js.{self.name}.new(…)"
             )
         return self._call(*args, **kwargs)
 
@@ -233,7 +232,7 @@ class JsClass(JsObject):
 def js_class(python_class: type, name: str, *, call: Any = None, **statics: Any) -> JsClass:
     """Make the constructor of `python_class` and give its instances `.constructor`."""
     constructor = JsClass(python_class, name, call, statics)
-    python_class.constructor = constructor  # type: ignore[attr-defined]
+    python_class.constructor = constructor
     return constructor
 
 
@@ -269,7 +268,7 @@ def method_table(options: Any, *names: str) -> tuple[Any, ...]:
 
 
 def _array(items: Any) -> Any:
-    from .containers import JsArray
+    from .array import JsArray
 
     return JsArray(items)
 

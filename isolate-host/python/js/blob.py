@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from .array import iterate
 from .base import JsObject, js_class, option, unwrap
 from .buffers import Uint8Array, _bounds, _Buffer, _buffer_of
-from .containers import iterate
 from .promise import Promise, resolved
 from .readable import ReadableStream, bytes_stream
 

@@ -51,9 +51,7 @@ class Body(JsObject):
         stream = self._stream
         if self._consumed or (stream is not None and (stream._disturbed or stream._reader is not None)):
             return rejected(
-                type_error(
-                    "Body has already been used. It can only be used once. Use tee() first if you need to read it twice."
-                )
+                type_error("Body has already been used. It can only be used once. Use tee() first to read it twice.")
             )
         if stream is None or self._data is not None:
             self._consumed = self._data is not None
@@ -118,7 +116,9 @@ def extract_body(value: Any) -> tuple[bytes | None, ReadableStream | None, str |
         return value.to_bytes(), None, None
     if isinstance(value, ReadableStream):
         if value._reader is not None or value._disturbed:
-            raise type_error("This ReadableStream is disturbed (has already been read from), and cannot be used as a body.")
+            raise type_error(
+                "This ReadableStream is disturbed (has already been read from), and cannot be used as a body."
+            )
         return None, value, None
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value), None, None

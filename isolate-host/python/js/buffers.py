@@ -1,4 +1,4 @@
-"""`ArrayBuffer`, the typed arrays and `DataView`.
+"""`ArrayBuffer` and the typed arrays.
 
 An `ArrayBuffer` keeps its memory in one of three ways:
 
@@ -12,15 +12,17 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from .base import JS_FLAGS, JsObject, is_nullish, js_class, option, unwrap
+from .base import JS_FLAGS, JsObject, is_nullish, js_class, unwrap
 from .errors import range_error, type_error
 
-__all__ = ["ArrayBuffer", "DataView", "TYPED_ARRAYS", "TypedArray", "Uint8Array", "bytes_of", "typed_array_of"]
+__all__ = ["TYPED_ARRAYS", "ArrayBuffer", "TypedArray", "Uint8Array", "bytes_of", "typed_array_of"]
 
 
 def _bounds(start: Any, end: Any, length: int) -> tuple[int, int]:
     """JavaScript's slice arguments, resolved and clamped."""
-    first, last, _ = slice(None if is_nullish(start) else int(start), None if is_nullish(end) else int(end)).indices(length)
+    first, last, _ = slice(None if is_nullish(start) else int(start), None if is_nullish(end) else int(end)).indices(
+        length
+    )
     return first, max(first, last)
 
 
@@ -65,6 +67,12 @@ class _Buffer(JsObject):
         window[: len(data)] = data
 
 
+class _View(_Buffer):
+    """A window on an `ArrayBuffer`: a typed array or a `DataView`."""
+
+    __slots__ = ()
+
+
 class ArrayBuffer(_Buffer):
     """A block of bytes."""
 
@@ -98,7 +106,7 @@ def _buffer_of(data: Any) -> ArrayBuffer:
     return buffer
 
 
-class TypedArray(_Buffer):
+class TypedArray(_View):
     """A view of numbers on an `ArrayBuffer`; one subclass per number format."""
 
     __slots__ = ("buffer", "byteOffset", "length")
@@ -216,7 +224,9 @@ class TypedArray(_Buffer):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return self._over(bytearray(struct.pack(f"<{len(self._values()[index])}{self._format}", *self._values()[index])))
+            return self._over(
+                bytearray(struct.pack(f"<{len(self._values()[index])}{self._format}", *self._values()[index]))
+            )
         data = memoryview(self.buffer._data)[self.byteOffset : self.byteOffset + self.byteLength]
         return data.cast("B").cast(self._format)[index]
 
@@ -276,53 +286,7 @@ TYPED_ARRAYS = {
     for name, cls in _CLASSES.items()
 }
 
-ARRAY_BUFFER = js_class(ArrayBuffer, "ArrayBuffer", isView=lambda value: isinstance(value, (TypedArray, DataView)))
-
-
-class DataView(_Buffer):
-    """Reads and writes numbers of any format, big-endian unless told otherwise."""
-
-    __slots__ = ("buffer", "byteLength", "byteOffset")
-
-    def __init__(self, buffer: Any, byte_offset: int = 0, byte_length: int | None = None) -> None:
-        self.buffer = buffer
-        self.byteOffset = byte_offset
-        self.byteLength = buffer.byteLength - byte_offset if byte_length is None else byte_length
-
-    def to_bytes(self) -> bytes:
-        return bytes(memoryview(self.buffer._data)[self.byteOffset : self.byteOffset + self.byteLength])
-
-    def _window(self) -> memoryview:
-        return self.buffer._window()[self.byteOffset : self.byteOffset + self.byteLength]
-
-
-def _add_accessors() -> None:
-    for name, (number_format, size) in _FORMATS.items():
-        if name == "Uint8ClampedArray":
-            continue
-        kind = name.removesuffix("Array")
-
-        def get(self: DataView, offset: int, little: Any = False, _format: str = number_format, _size: int = size) -> Any:
-            _check_range(self, offset, _size)
-            return struct.unpack_from(("<" if little else ">") + _format, self.to_bytes(), offset)[0]
-
-        def put(
-            self: DataView, offset: int, value: Any, little: Any = False, _format: str = number_format, _size: int = size
-        ) -> None:
-            _check_range(self, offset, _size)
-            struct.pack_into(("<" if little else ">") + _format, self._window(), offset, value)
-
-        setattr(DataView, f"get{kind}", get)
-        setattr(DataView, f"set{kind}", put)
-
-
-def _check_range(view: DataView, offset: int, size: int) -> None:
-    if offset < 0 or offset + size > view.byteLength:
-        raise range_error(f"Offset {offset} is outside the bounds of the DataView ({view.byteLength} bytes)")
-
-
-_add_accessors()
-DATA_VIEW = js_class(DataView, "DataView")
+ARRAY_BUFFER = js_class(ArrayBuffer, "ArrayBuffer", isView=lambda value: isinstance(value, _View))
 
 
 def typed_array_of(data: Any) -> TypedArray:
@@ -355,9 +319,3 @@ def bytes_of(value: Any) -> bytes:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     raise type_error(f"expected an ArrayBuffer or a view on one, found {type(value).__name__}")
-
-
-def buffer_option(options: Any, name: str) -> bytes | None:
-    """The bytes under `name` of an options bag, if any."""
-    value = option(options, name)
-    return None if value is None else bytes_of(value)

@@ -5,8 +5,8 @@ from typing import Any
 
 from warmshard_runtime import logs
 
+from .array import JsArray
 from .base import JsObject, PlainObject, is_nullish, js_class, jsnull
-from .containers import JsArray
 
 __all__ = ["console"]
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .array import JsArray
 from .base import JS_FLAGS, JsClass, JsObject, PlainObject, js_class, jsnull
 from .buffers import ArrayBuffer, TypedArray, typed_array_of
-from .containers import JsArray, JsMap, JsSet
+from .collections import JsMap, JsSet
 from .errors import JsException
 
 __all__ = ["ObjectMap", "from_json", "plain", "to_js", "to_json_value", "to_py"]
@@ -16,7 +17,7 @@ _SCALARS = (str, int, float, bool, type(None), type(jsnull))
 
 def plain(properties: Any) -> PlainObject:
     """`Object.fromEntries` for a dict or an iterable of pairs."""
-    return PlainObject(properties if isinstance(properties, dict) else {k: v for k, v in properties})
+    return PlainObject(properties if isinstance(properties, dict) else dict(properties))
 
 
 def from_json(value: Any) -> Any:

@@ -27,7 +27,9 @@ def _parse(text: str) -> float:
     return float(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
-def _utc(year: int, month: int = 0, day: int = 1, hour: int = 0, minute: int = 0, second: int = 0, ms: int = 0) -> float:
+def _utc(
+    year: int, month: int = 0, day: int = 1, hour: int = 0, minute: int = 0, second: int = 0, ms: int = 0
+) -> float:
     year, month = year + month // 12, month % 12
     start = datetime(year, month + 1, 1, tzinfo=UTC).timestamp() * 1000
     return start + (((day - 1) * 24 + hour) * 60 + minute) * 60000 + second * 1000 + ms

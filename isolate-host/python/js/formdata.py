@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from .array import JsArray
 from .base import JS_FLAGS, JsObject, js_class, jsnull
 from .blob import Blob, File
-from .containers import JsArray
 from .errors import type_error
 from .url_search_params import parse_urlencoded
 

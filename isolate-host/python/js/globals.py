@@ -7,9 +7,10 @@ import re
 import weakref
 from typing import Any
 
+from .array import JsArray
 from .base import JsObject, PlainObject, is_nullish, js_class, jsnull
 from .buffers import ArrayBuffer, TypedArray, _buffer_of
-from .containers import JsArray, JsMap, JsSet
+from .collections import JsMap, JsSet
 from .date import Date
 from .errors import JsException
 
@@ -53,7 +54,7 @@ def _number(value: Any = 0) -> Any:
         return value.getTime()
     try:
         text = str(value).strip()
-        return int(text, 0) if text and not set(text) & set(".eE") or text.startswith("0x") else float(text or 0)
+        return int(text, 0) if (text and not set(text) & set(".eE")) or text.startswith("0x") else float(text or 0)
     except ValueError:
         return math.nan
 
@@ -197,4 +198,3 @@ def no_javascript(what: str) -> JsException:
         f"{what} is not possible: warmshard runs Python without a JavaScript engine, "
         "so JavaScript source cannot be evaluated",
     )
-

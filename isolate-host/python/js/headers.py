@@ -1,16 +1,18 @@
 """`Headers`: a list of pairs with lower-case names, combined and sorted on iteration."""
 
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
+from .array import JsArray, iterate
 from .base import JS_FLAGS, JsObject, PlainObject, is_nullish, js_class, jsnull
-from .containers import JsArray, iterate
 from .errors import type_error
 
 __all__ = ["HEADERS", "Headers", "decode_header", "headers_from_host"]
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _FORBIDDEN_IN_VALUES = ("\n", "\r", "\0")
+_first = itemgetter(0)
 
 #: Names seen before, checked and lower-cased. Bounded: names come from user code.
 _known_names: dict[str, str] = {}
@@ -132,7 +134,7 @@ class Headers(JsObject):
         value = self.get(name)
         if value is jsnull:
             raise KeyError(name)
-        return value  # type: ignore[no-any-return]
+        return value
 
     def __setitem__(self, name: Any, value: Any) -> None:
         self.set(name, value)
@@ -153,10 +155,6 @@ class Headers(JsObject):
     def _raw(self) -> list[tuple[bytes, bytes]]:
         """For the host: in the order they were given, repeated ones apart."""
         return [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in self._pairs]
-
-
-def _first(pair: tuple[str, str]) -> str:
-    return pair[0]
 
 
 def _combine(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -186,7 +184,10 @@ def headers_from_host(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     headers = Headers.__new__(Headers)
     headers._sorted = None
     headers._immutable = True
-    headers._pairs = [(decode_header(name).lower(), decode_header(value)) for name, value in raw]
+    try:
+        headers._pairs = [(name.decode().lower(), value.decode()) for name, value in raw]
+    except UnicodeDecodeError:
+        headers._pairs = [(decode_header(name).lower(), decode_header(value)) for name, value in raw]
     return headers
 
 

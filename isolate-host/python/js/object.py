@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from .array import JsArray, iterate
 from .base import JsObject, PlainObject, is_nullish, js_class
-from .containers import JsArray, iterate
 
 __all__ = ["OBJECT"]
 
@@ -23,7 +23,7 @@ def _from_entries(entries: Any) -> PlainObject:
 
 
 # `to_js` recognises this converter and builds the object without the pairs between.
-_from_entries._builds_plain_objects = True  # type: ignore[attr-defined]
+_from_entries._builds_plain_objects = True
 
 
 def _new(value: Any = None, /, **properties: Any) -> Any:

@@ -4,7 +4,8 @@ from typing import Any
 
 from .base import option
 from .errors import JsException
-from .readable import END, ReadableStream, as_item
+from .readable import ReadableStream
+from .readers import END, as_item
 from .writable import WritableStream
 
 __all__ = ["pipe_to"]

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Generator
 from typing import Any
 
+from .array import JsArray, iterate
 from .base import JS_FLAGS, JsObject, js_class, unwrap
-from .containers import JsArray, iterate
 from .convert import plain
 from .errors import JsException
 from .scheduling import current_loop, spawn_task
@@ -70,6 +70,10 @@ class Promise(JsObject):
             self._waiters.append(callback)
         else:
             callback(self)
+
+    @property
+    def _pending(self) -> bool:
+        return self._state == _PENDING
 
     @property
     def _failed(self) -> bool:
@@ -147,7 +151,9 @@ def _run_reaction(settled: Promise, on_fulfilled: Any, on_rejected: Any, result:
 def _follow(source: Any, target: Promise) -> None:
     """Settle `target` the way `source` settles."""
     if isinstance(source, Promise):
-        source._when_settled(lambda done: target._settle(done._state, done._value) if target._state == _PENDING else None)
+        source._when_settled(
+            lambda done: target._settle(done._state, done._value) if target._state == _PENDING else None
+        )
         return
 
     def finished(task: Any) -> None:
@@ -270,5 +276,3 @@ PROMISE = js_class(
     any=_any,
     withResolvers=_with_resolvers,
 )
-
-

@@ -108,7 +108,7 @@ class _Callable:
     __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._proxy_target()(*args, **kwargs)  # type: ignore[attr-defined]
+        return self._proxy_target()(*args, **kwargs)
 
 
 class PyCallableProxy(_Callable, PyProxy):

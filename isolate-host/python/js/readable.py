@@ -1,4 +1,4 @@
-"""`ReadableStream` with its controller, reader and asynchronous iteration.
+"""`ReadableStream` and its controller; `readers.py` has the reading ends.
 
 Chunks wait in a queue; who reads when it is empty waits in `_reads`. A stream asks
 its source for more only while somebody waits or the queue is below its high-water
@@ -13,29 +13,14 @@ from collections import deque
 from typing import Any
 
 from .base import JS_FLAGS, JsObject, js_class, jsnull, option
-from .buffers import Uint8Array, bytes_of
+from .buffers import bytes_of
 from .errors import JsException, type_error, unavailable
 from .promise import Promise, promise_of, rejected, resolved
+from .readers import END, ReadableStreamDefaultReader, StreamIterator
 
-__all__ = ["END", "READABLE_STREAM", "ReadResult", "ReadableStream", "as_item", "bytes_stream", "source_stream"]
+__all__ = ["READABLE_STREAM", "ReadableStream", "bytes_stream", "source_stream"]
 
 _READABLE, _CLOSED, _ERRORED = 0, 1, 2
-
-#: What a platform read gives at the end of a stream.
-END = object()
-
-
-class ReadResult(JsObject):
-    """`{value, done}`, as `reader.read()` resolves to."""
-
-    __slots__ = ("done", "value")
-
-    def __init__(self, value: Any, done: bool) -> None:
-        self.value = value
-        self.done = done
-
-    def _own_properties(self) -> dict[str, Any]:
-        return {"value": self.value, "done": self.done}
 
 
 class _Read:
@@ -46,18 +31,6 @@ class _Read:
     def __init__(self, promise: Promise, shape: Any) -> None:
         self.promise = promise
         self.shape = shape
-
-
-def _as_chunk(chunk: Any) -> Any:
-    return Uint8Array._over(chunk) if type(chunk) is bytes else chunk
-
-
-def _as_result(chunk: Any) -> ReadResult:
-    return ReadResult(None, True) if chunk is END else ReadResult(_as_chunk(chunk), False)
-
-
-def as_item(chunk: Any) -> Any:
-    return END if chunk is END else _as_chunk(chunk)
 
 
 class ReadableStream(JsObject):
@@ -189,6 +162,10 @@ class ReadableStream(JsObject):
             self._pull_if_needed()
 
     @property
+    def _ended(self) -> bool:
+        return self._state != _READABLE
+
+    @property
     def _desired_size(self) -> int:
         return self._high_water - len(self._queue)
 
@@ -245,7 +222,7 @@ class ReadableStream(JsObject):
     def locked(self) -> bool:
         return self._reader is not None
 
-    def getReader(self, options: Any = None, **more: Any) -> "ReadableStreamDefaultReader":
+    def getReader(self, options: Any = None, **more: Any) -> ReadableStreamDefaultReader:
         if option(more or options, "mode") is not None:
             raise unavailable("ReadableStreamBYOBReader", "read with getReader() without a mode")
         return ReadableStreamDefaultReader(self)
@@ -255,11 +232,11 @@ class ReadableStream(JsObject):
             return rejected(type_error("cannot cancel a stream that is locked to a reader"))
         return self._cancel(reason)
 
-    def values(self, options: Any = None, **more: Any) -> "_Iterator":
-        return _Iterator(self, bool(option(more or options, "preventCancel", False)))
+    def values(self, options: Any = None, **more: Any) -> StreamIterator:
+        return StreamIterator(self, bool(option(more or options, "preventCancel", False)))
 
-    def __aiter__(self) -> "_Iterator":
-        return _Iterator(self, False)
+    def __aiter__(self) -> StreamIterator:
+        return StreamIterator(self, False)
 
     def tee(self) -> Any:
         from .tee import tee
@@ -301,88 +278,6 @@ class ReadableStreamDefaultController(JsObject):
 
     def error(self, reason: Any = None) -> None:
         self._stream._fail(reason)
-
-
-class ReadableStreamDefaultReader(JsObject):
-    """Exclusive use of a stream, from `getReader()` to `releaseLock()`."""
-
-    __slots__ = ("_closed_promise", "_stream")
-
-    def __init__(self, stream: ReadableStream) -> None:
-        if stream._reader is not None:
-            raise type_error("this ReadableStream is already locked to a reader")
-        self._stream: ReadableStream | None = stream
-        self._closed_promise: Promise | None = None
-        stream._reader = self
-
-    def _closed(self, error: Any) -> None:
-        if self._closed_promise is not None:
-            self._closed_promise._reject(error) if error is not None else self._closed_promise._fulfil()
-
-    @property
-    def closed(self) -> Promise:
-        if self._closed_promise is None:
-            self._closed_promise = Promise()
-            if self._stream is not None and self._stream._state != _READABLE:
-                self._closed(self._stream._error)
-        return self._closed_promise
-
-    def read(self) -> Promise:
-        if self._stream is None:
-            return rejected(type_error("this reader has released its lock"))
-        return self._stream._read(_as_result)
-
-    def cancel(self, reason: Any = None) -> Promise:
-        if self._stream is None:
-            return rejected(type_error("this reader has released its lock"))
-        return self._stream._cancel(reason)
-
-    def releaseLock(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return
-        reads, stream._reads = stream._reads, deque()
-        for read in reads:
-            read.promise._reject(type_error("the reader released its lock"))
-        stream._reader = None
-
-
-class _Iterator(JsObject):
-    """`async for chunk in stream`. Holds the lock until the stream ends."""
-
-    __slots__ = ("_prevent_cancel", "_stream")
-
-    _js_type_flags = JS_FLAGS["IS_ASYNC_ITERATOR"] | JS_FLAGS["IS_ASYNC_ITERABLE"]
-
-    def __init__(self, stream: ReadableStream, prevent_cancel: bool) -> None:
-        if stream._reader is not None:
-            raise type_error("this ReadableStream is already locked to a reader")
-        self._stream = stream
-        self._prevent_cancel = prevent_cancel
-        stream._reader = self
-
-    def _closed(self, _error: Any) -> None:
-        pass
-
-    def __aiter__(self) -> "_Iterator":
-        return self
-
-    async def __anext__(self) -> Any:
-        stream = self._stream
-        chunk = await stream._read(as_item)
-        if chunk is END:
-            stream._reader = None
-            raise StopAsyncIteration
-        return chunk
-
-    def next(self) -> Promise:
-        return self._stream._read(_as_result)
-
-    async def aclose(self) -> None:
-        """`return()`: stop early, and tell the source unless asked not to."""
-        self._stream._reader = None
-        if not self._prevent_cancel:
-            await self._stream._cancel(None)
 
 
 def bytes_stream(data: bytes) -> ReadableStream:
@@ -431,4 +326,3 @@ def _stream_from(values: Any) -> ReadableStream:
 
 READABLE_STREAM = js_class(ReadableStream, "ReadableStream", **{"from": _stream_from})
 js_class(ReadableStreamDefaultController, "ReadableStreamDefaultController")
-js_class(ReadableStreamDefaultReader, "ReadableStreamDefaultReader")

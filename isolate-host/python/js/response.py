@@ -70,7 +70,7 @@ def _status(status: Any) -> int:
         raise range_error(
             f"Responses may only be constructed with status codes in the range 200 to 599, inclusive; found {status}"
         )
-    return status  # type: ignore[no-any-return]
+    return status
 
 
 def _json(data: Any, init: Any = None, /, **options: Any) -> Response:

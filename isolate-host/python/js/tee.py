@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from .containers import JsArray
-from .readable import END, ReadableStream, source_stream
+from .array import JsArray
+from .readable import ReadableStream, source_stream
+from .readers import END
 
 __all__ = ["tee"]
 

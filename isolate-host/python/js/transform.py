@@ -55,7 +55,11 @@ class _MeetingWritable(WritableStream):
         readable._cancel_source = self._reader_left
 
     def _reader_left(self, reason: Any) -> None:
-        error = reason if isinstance(reason, BaseException) else JsException("AbortError", reason or "the reader cancelled the stream")
+        error = (
+            reason
+            if isinstance(reason, BaseException)
+            else JsException("AbortError", reason or "the reader cancelled the stream")
+        )
         self._readable._reject_unread(error)
         self._fail(error)
 
@@ -89,7 +93,11 @@ class _MeetingWritable(WritableStream):
         return done
 
     def _abort(self, reason: Any) -> Promise:
-        error = reason if isinstance(reason, BaseException) else JsException("AbortError", reason or "the writer aborted the stream")
+        error = (
+            reason
+            if isinstance(reason, BaseException)
+            else JsException("AbortError", reason or "the writer aborted the stream")
+        )
         self._fail(error)
         self._readable._fail(error)
         return resolved()
@@ -153,12 +161,20 @@ class TransformStream(JsObject):
             if transform is None:
                 controller.enqueue(chunk)
             else:
-                await promise_of(transform(chunk, controller))
+                await guarded(transform, chunk, controller)
 
         async def close() -> None:
             if flush is not None:
-                await promise_of(flush(controller))
+                await guarded(flush, controller)
             self.readable._close()
+
+        async def guarded(function: Any, *args: Any) -> None:
+            # What breaks the transformer must reach the reader too.
+            try:
+                await promise_of(function(*args))
+            except Exception as error:
+                self.readable._fail(error)
+                raise
 
         self.readable = ReadableStream({"pull": pull, "cancel": left}, readable_strategy or {"highWaterMark": 0})
         self.writable = WritableStream(

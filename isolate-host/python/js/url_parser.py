@@ -136,7 +136,7 @@ def _with_authority(
     scheme: str, authority: str, path: str, query: str | None, fragment: str | None, original: str
 ) -> UrlParts:
     special = scheme in DEFAULT_PORTS
-    userinfo, at, host_port = authority.rpartition("@")
+    userinfo, _, host_port = authority.rpartition("@")
     username, _, password = userinfo.partition(":")
     host, port = _split_port(host_port, original)
     if special and not host and scheme != "file":

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
+from .array import JsArray, iterate
 from .base import JS_FLAGS, JsObject, PlainObject, is_nullish, js_class, jsnull
-from .containers import JsArray, iterate
 
-__all__ = ["URLSearchParams", "URL_SEARCH_PARAMS", "parse_urlencoded"]
+__all__ = ["URL_SEARCH_PARAMS", "URLSearchParams", "parse_urlencoded"]
 
 
 def parse_urlencoded(text: str) -> list[tuple[str, str]]:

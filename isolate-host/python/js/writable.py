@@ -17,7 +17,18 @@ _CLOSE = object()
 class WritableStream(JsObject):
     """A destination for chunks, written by one writer at a time."""
 
-    __slots__ = ("_abort_sink", "_busy", "_close_sink", "_error", "_high_water", "_queue", "_ready", "_state", "_write_sink", "_writer")
+    __slots__ = (
+        "_abort_sink",
+        "_busy",
+        "_close_sink",
+        "_error",
+        "_high_water",
+        "_queue",
+        "_ready",
+        "_state",
+        "_write_sink",
+        "_writer",
+    )
 
     def __init__(self, sink: Any = None, strategy: Any = None) -> None:
         self._prepare(int(option(strategy, "highWaterMark", 1)))

@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE), *filter(None, os.environ.get("WARMSHARD_TEST_PATHS", "").split(os.pathsep))]
+sys.path[:0] = [
+    str(HERE.parent),
+    str(HERE),
+    *filter(None, os.environ.get("WARMSHARD_TEST_PATHS", "").split(os.pathsep)),
+]
 
 import deferred_annotations  # noqa: E402
 from fake_host import RESUME, FakeHost, Reply  # noqa: E402
@@ -46,7 +50,7 @@ def platform(worker_folder: Path) -> Any:
 
     streams = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
     warmshard_runtime.boot(str(worker_folder))
-    sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
+    sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__ = streams
     return warmshard_runtime
 
 

@@ -5,6 +5,7 @@ evaluates them (`"Request" | None`). Worker code under test is compiled normally
 """
 
 import __future__
+
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder, SourceFileLoader

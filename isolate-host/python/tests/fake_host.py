@@ -61,7 +61,7 @@ class FakeHost:
 
     def install(self) -> None:
         module = ModuleType("_warmshard")
-        module.call = self.call  # type: ignore[attr-defined]
+        module.call = self.call
         sys.modules["_warmshard"] = module
 
     # --- the builtin ------------------------------------------------------
@@ -145,7 +145,7 @@ class FakeHost:
         """Queue a request; `body` is bytes or an iterator of chunks."""
         number, self.next_id = self.next_id, self.next_id + 1
         reply = self.replies[number] = Reply()
-        reply.id = number  # type: ignore[attr-defined]
+        reply.id = number
         if body is not None:
             self.bodies[number] = iter([body] if isinstance(body, bytes) else body)
         has_body = body is not None or hold_body
@@ -153,7 +153,7 @@ class FakeHost:
         return reply
 
     def event(self, kind: int, reply: Reply | int = 0, payload: Any = None) -> None:
-        self.events.append((kind, reply if isinstance(reply, int) else reply.id, payload))  # type: ignore[attr-defined]
+        self.events.append((kind, reply if isinstance(reply, int) else reply.id, payload))
 
     def drain(self) -> None:
         """The client took everything that was buffered."""

@@ -31,8 +31,9 @@ def test_what_is_missing_says_so():
 
 
 def test_there_is_no_javascript():
-    import js
     from pyodide.code import run_js
+
+    import js
 
     for attempt in (lambda: run_js("1 + 1"), lambda: js.eval("1"), lambda: js.Function.new("return 1")):
         with pytest.raises(ffi().JsException, match="without a JavaScript engine"):
@@ -85,8 +86,9 @@ def test_names_of_constructors_are_exact():
 
 
 def test_kinds_of_proxies():
-    import js
     from pyodide import ffi
+
+    import js
 
     assert isinstance(js.Array.new(), ffi.JsArray) and not isinstance(js.Array.new(), ffi.JsMap)
     assert isinstance(js.Map.new(), ffi.JsMutableMap)
@@ -119,8 +121,9 @@ def test_calling_a_class_without_new():
 
 
 def test_to_js_and_to_py():
-    import js
     from pyodide.ffi import ConversionError, jsnull, to_js
+
+    import js
 
     source = {"a": [1, "x", None, {"b": b"\x01\x02"}], "s": {3}}
     value = to_js(source)
@@ -390,8 +393,9 @@ def test_fetch_says_that_it_is_missing(run):
 
 
 def test_environment_patches(platform, host):
-    from warmshard_runtime import environment
     from workers import env, patch_env
+
+    from warmshard_runtime import environment
 
     environment.set_vars({"A": "1"})
     with patch_env(A="2", B={"c": 3}):

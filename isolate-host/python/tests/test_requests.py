@@ -39,7 +39,8 @@ def test_fastapi_sees_path_query_headers_and_body(load):
 
         @app.post("/items/{number}")
         async def item(number: int, item: Item, request: Request, q: str = ""):
-            return {"n": number, "q": q, "item": item, "h": request.headers["x-test"], "env": request.scope["env"].GREETING}
+            greeting = request.scope["env"].GREETING
+            return {"n": number, "q": q, "item": item, "h": request.headers["x-test"], "env": greeting}
 
         @app.get("/sync")
         def sync():

@@ -49,4 +49,3 @@ def expects_events() -> bool:
         exchange.drained is not None or (exchange.body is not None and exchange.body.waiting)
         for exchange in in_flight.values()
     )
-

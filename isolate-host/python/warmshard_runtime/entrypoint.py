@@ -101,10 +101,10 @@ def _names(module: ModuleType) -> list[str]:
     base = getattr(sys.modules.get("workers"), "WorkerEntrypoint", None)
     names = []
     for name, value in vars(module).items():
-        if name == "Default" and inspect.isclass(value):
-            names.append(name)
-        elif base is not None and inspect.isclass(value) and issubclass(value, base) and value is not base:
-            names.append(name)
-        elif name.startswith("on_") and inspect.isfunction(value):
+        if inspect.isclass(value):
+            named = name == "Default" or (base is not None and issubclass(value, base) and value is not base)
+        else:
+            named = name.startswith("on_") and inspect.isfunction(value)
+        if named:
             names.append(name)
     return names

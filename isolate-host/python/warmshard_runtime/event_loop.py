@@ -46,9 +46,9 @@ class HostLoop(asyncio.BaseEventLoop):
 
     def turn(self, rounds: int = _ROUNDS_PER_PUMP) -> float | None:
         """Run what is due until nothing is; the time to come back, if there is one."""
-        ready = self._ready  # type: ignore[attr-defined]
+        ready = self._ready
         for _ in range(rounds):
-            if self._scheduled:  # type: ignore[attr-defined]
+            if self._scheduled:
                 self._collect_due()
             if not ready:
                 return self.next_deadline()
@@ -68,33 +68,33 @@ class HostLoop(asyncio.BaseEventLoop):
         return self.time() if ready else self.next_deadline()
 
     def _collect_due(self) -> None:
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        scheduled = self._scheduled
         now = time.monotonic()
         while scheduled and (scheduled[0]._cancelled or scheduled[0]._when <= now):
             handle = heapq.heappop(scheduled)
             handle._scheduled = False
             if not handle._cancelled:
-                self._ready.append(handle)  # type: ignore[attr-defined]
+                self._ready.append(handle)
 
     def next_deadline(self) -> float | None:
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        scheduled = self._scheduled
         while scheduled and scheduled[0]._cancelled:
             heapq.heappop(scheduled)._scheduled = False
         return scheduled[0]._when if scheduled else None
 
     def has_ready(self) -> bool:
-        return bool(self._ready)  # type: ignore[attr-defined]
+        return bool(self._ready)
 
     # --- what BaseEventLoop leaves to a selector, or does slowly -----------
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:
-        if self._debug:  # type: ignore[attr-defined]
+        if self._debug:
             return super().call_soon(callback, *args, context=context)
         handle = Handle(callback, args, self, context)
-        self._ready.append(handle)  # type: ignore[attr-defined]
+        self._ready.append(handle)
         return handle
 
     def create_task(self, coro: Any, **kwargs: Any) -> Any:
-        if self._task_factory is not None:  # type: ignore[attr-defined]
+        if self._task_factory is not None:
             return super().create_task(coro, **kwargs)
         return asyncio.Task(coro, loop=self, **kwargs)
 
@@ -112,8 +112,8 @@ class HostLoop(asyncio.BaseEventLoop):
         """Cancelled timers leave when they come to the head; many of them, now."""
         if not handle._scheduled:
             return
-        self._timer_cancelled_count += 1  # type: ignore[attr-defined]
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        self._timer_cancelled_count += 1
+        scheduled = self._scheduled
         if self._timer_cancelled_count > 100 and self._timer_cancelled_count * 2 > len(scheduled):
             self._timer_cancelled_count = 0
             scheduled[:] = [timer for timer in scheduled if not timer._cancelled]
@@ -213,8 +213,8 @@ def install() -> HostLoop:
     global main_loop
     main_loop = HostLoop()
     sys.set_asyncgen_hooks(
-        firstiter=main_loop._asyncgen_firstiter_hook,  # type: ignore[attr-defined]
-        finalizer=main_loop._asyncgen_finalizer_hook,  # type: ignore[attr-defined]
+        firstiter=main_loop._asyncgen_firstiter_hook,
+        finalizer=main_loop._asyncgen_finalizer_hook,
     )
     return main_loop
 
@@ -231,7 +231,7 @@ def _policy() -> Any:
     # Policies are on their way out of asyncio; 3.14 has them under private names.
     base = getattr(asyncio.events, "_BaseDefaultEventLoopPolicy", None) or asyncio.events.BaseDefaultEventLoopPolicy
 
-    class HostLoopPolicy(base):  # type: ignore[valid-type, misc]
+    class HostLoopPolicy(base):
         _loop_factory = HostLoop
 
         def get_event_loop(self) -> Any:
@@ -252,5 +252,5 @@ def _run_function(original: Any) -> Any:
             return main_loop.run_until_complete(main)
         return original(main, **options)
 
-    run.__wrapped__ = original  # type: ignore[attr-defined]
+    run.__wrapped__ = original
     return run

@@ -12,6 +12,7 @@ from typing import Any
 from js.errors import abort_error
 from js.request import Request, request_from_host
 from js.response import Response
+from js.scheduling import spawn_task
 
 from . import logs, tracebacks
 from .attribution import current_exchange
@@ -25,11 +26,26 @@ __all__ = ["Exchange", "in_flight"]
 #: Requests the host has not been told the end of.
 in_flight: "dict[int, Exchange]" = {}
 
+#: What somebody gets who still reads the body of a request that is over.
+_OVER = abort_error("the request is over")
+
 
 class Exchange:
     """State of one request in flight."""
 
-    __slots__ = ("_background", "body", "cancelled", "ctx", "drained", "head_sent", "host", "id", "request", "response_stream", "task")
+    __slots__ = (
+        "_background",
+        "body",
+        "cancelled",
+        "ctx",
+        "drained",
+        "head_sent",
+        "host",
+        "id",
+        "request",
+        "response_stream",
+        "task",
+    )
 
     def __init__(self, host: Host, event: tuple[Any, ...], number: int) -> None:
         method, url, headers, has_body, cf = event
@@ -48,9 +64,7 @@ class Exchange:
 
     def start(self, handler: Any, loop: Any) -> None:
         """Run `handler(exchange)` as a task whose context names this exchange."""
-        context = contextvars.copy_context()
-        context.run(current_exchange.set, self)
-        self.task = loop.create_task(self._run(handler), context=context)
+        self.task = loop.create_task(self._run(handler), context=self._context())
 
     async def _run(self, handler: Any) -> None:
         try:
@@ -84,12 +98,14 @@ class Exchange:
         assert self._background is not None
         self._background.discard(future)
         if not future.cancelled() and future.exception() is not None:
-            logs.emit_exception(future.exception(), "a task given to waitUntil() failed")  # type: ignore[arg-type]
+            logs.emit_exception(future.exception(), "a task given to waitUntil() failed")
         self._finish()
 
     def _finish(self) -> None:
         if self.task is not None or self._background:
             return
+        if self.body is not None:
+            self.body.abandon(_OVER)
         if self.cancelled:
             self._cancel_leftovers()
         in_flight.pop(self.id, None)
@@ -98,15 +114,28 @@ class Exchange:
     # --- the client went away ---------------------------------------------
     def cancel(self, reason: str) -> None:
         """Stop the handler, or the response it streams; `waitUntil` work goes on."""
+        # Listeners and stream sources are called at once: as part of this request.
+        self._context().run(self._cancel, reason)
+
+    def _context(self) -> contextvars.Context:
+        context = contextvars.copy_context()
+        context.run(current_exchange.set, self)
+        return context
+
+    def _cancel(self, reason: str) -> None:
         self.cancelled = True
-        error = abort_error(f"the client went away: {reason}" if reason else "the client went away")
+        error = abort_error(reason or "the client went away")
+        logs.expect(error)
         if self.body is not None:
             self.body.abandon(error)
         self.request.signal._abort(error)
         if self.task is not None:
             self.task.cancel()
         if self.response_stream is not None:
-            self.response_stream._cancel(error)
+            outcome = self.response_stream._cancel(error)
+            if outcome._pending:
+                # The source's own `cancel` may take its time.
+                self.wait_until(spawn_task(outcome))
 
     def _cancel_leftovers(self) -> None:
         """Tasks a cancelled handler left behind would wait for it for ever."""
@@ -128,4 +157,3 @@ def response_of(result: Any) -> Response:
         f"the handler must return a Response, found {type(result).__name__}"
         + (" (is a `return` missing?)" if result is None else ""),
     )
-

@@ -27,4 +27,3 @@ def _load() -> list[str]:
     environment.set_vars(config.get("vars") or {})
     _cloudflare_compat_flags._configure(config.get("compatibility_flags") or [], config.get("compatibility_date") or "")
     return entrypoint.find(entrypoint.import_main(config["main"]))
-

@@ -14,12 +14,14 @@ from typing import Any
 from . import host, tracebacks
 from .attribution import current_id
 
-__all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "emit", "emit_exception", "install"]
+__all__ = ["DEBUG", "ERROR", "INFO", "WARNING", "emit", "emit_exception", "expect", "install"]
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 
 #: A line longer than this is cut in pieces rather than kept in memory.
 _LONGEST_LINE = 64 * 1024
+#: Causes of an exception looked at; a chain may be a circle.
+_LONGEST_CHAIN = 16
 
 
 def emit(level: int, text: str, request: int | None = None) -> None:
@@ -63,6 +65,22 @@ class _LineWriter(io.RawIOBase):
         return len(raw)
 
 
+def expect(error: BaseException) -> None:
+    """Frameworks log what interrupts them. That a client went away is no error."""
+    error._warmshard_expected = True
+
+
+def _is_expected(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    for _ in range(_LONGEST_CHAIN):
+        if error is None:
+            break
+        if getattr(error, "_warmshard_expected", False):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class _HostHandler(logging.Handler):
     """Where `logging` goes when the worker has not configured it."""
 
@@ -72,7 +90,7 @@ class _HostHandler(logging.Handler):
         except Exception:
             self.handleError(record)
         else:
-            emit(record.levelno, text)
+            emit(DEBUG if _is_expected(record) else record.levelno, text)
 
 
 def _stream(descriptor: int, level: int) -> io.TextIOWrapper:
@@ -86,8 +104,8 @@ def install() -> None:
     The last resort, not a handler on the root logger: with one there
     `logging.basicConfig(...)` in a worker would silently do nothing.
     """
-    sys.stdout = sys.__stdout__ = _stream(1, INFO)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _stream(2, WARNING)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _stream(1, INFO)
+    sys.stderr = sys.__stderr__ = _stream(2, WARNING)
     handler = _HostHandler(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logging.lastResort = handler

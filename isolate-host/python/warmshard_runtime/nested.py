@@ -47,7 +47,7 @@ def wait_for(awaitable: Any, loop: Any) -> Any:
     task = asyncio.current_task(before) if before is not None else None
     # asyncio allows one current task per loop: step aside for those run below.
     if task is not None:
-        asyncio.tasks._leave_task(before, task)  # type: ignore[attr-defined]
+        asyncio.tasks._leave_task(before, task)
     _set_running_loop(loop)
     _depth += 1
     try:
@@ -56,7 +56,7 @@ def wait_for(awaitable: Any, loop: Any) -> Any:
         _depth -= 1
         _set_running_loop(before)
         if task is not None:
-            asyncio.tasks._enter_task(before, task)  # type: ignore[attr-defined]
+            asyncio.tasks._enter_task(before, task)
         if ours and not future.done():
             future.cancel()
     return future.result()

@@ -58,7 +58,8 @@ class RequestBody:
         self.stream._fail(type_error(f"the request body broke off: {message}"))
 
     def abandon(self, error: JsException) -> None:
-        """The client is gone: whoever reads gets `error`."""
-        self._pulling = False
-        self._ended = True
-        self.stream._fail(error)
+        """The client or the request is gone: whoever still reads gets `error`."""
+        if not self._ended:
+            self._pulling = False
+            self._ended = True
+            self.stream._fail(error)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from js.buffers import _Buffer
 from js.errors import type_error
-from js.readable import END
+from js.readers import END
 from js.response import Response
 
 if TYPE_CHECKING:

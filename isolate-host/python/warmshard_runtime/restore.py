@@ -17,7 +17,7 @@ def resume(payload: dict[str, Any]) -> None:
     """The first event after a restore: fresh randomness, current variables, secrets."""
     random.seed()
     # Temporary names come from a generator with a state of its own.
-    tempfile._name_sequence = None  # type: ignore[attr-defined]
+    tempfile._name_sequence = None
     import_patch_manager.before_first_request()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:

@@ -12,13 +12,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use warmshard_config::host_policy::pool::PoolLimits;
-use warmshard_config::units::{FleetKey, HostId};
+use warmshard_config::units::{FleetKey, HostId, parse_duration};
 
 use super::{CommandResult, logging, places};
 use crate::cache::CacheDir;
-use crate::isolate::{Engine, EngineOptions};
+use crate::isolate::{Engine, EngineOptions, Limits};
 use crate::pool::EngineRuntime;
 use crate::progress::ToLog;
+use crate::pyodide::engine::Allocation;
 use crate::server::{self, Host, Shutdown};
 use crate::store::Store;
 
@@ -51,6 +52,13 @@ pub(super) struct Serve {
     /// The most requests in one isolate at once
     #[arg(long, value_name = "N", default_value = "64")]
     requests_per_isolate: NonZeroU32,
+    /// CPU time a worker may use before it gives the thread back, such as `500ms` or `30s`
+    #[arg(long, value_name = "TIME", default_value = "30s", env = "WARMSHARD_CPU_LIMIT", value_parser = parse_duration)]
+    cpu_limit: Duration,
+    /// Memory of one isolate, in MiB
+    #[arg(long, value_name = "MIB", default_value = "512", env = "WARMSHARD_MEMORY_LIMIT",
+        value_parser = clap::value_parser!(u32).range(64..=4096))]
+    memory_limit: u32,
     /// Stop when standard input ends, as it does when the parent process dies
     #[arg(long)]
     exit_with_parent: bool,
@@ -86,7 +94,16 @@ impl Serve {
         let listener = TcpListener::bind(self.listen)
             .await
             .map_err(|source| ServeError::Listen { addr: self.listen, source })?;
-        let options = EngineOptions { host_id: self.host_id.to_string(), ..EngineOptions::default() };
+        let limits = Limits {
+            cpu: self.cpu_limit,
+            memory_bytes: self.memory_limit as usize * (1 << 20),
+            ..Limits::default()
+        };
+        // Evicted isolates give their slots back a moment after new ones have taken theirs.
+        let isolates = self.max_isolates.get().saturating_add(self.max_isolates.get() / 4 + 16);
+        let allocation = Allocation::Slots { isolates };
+        let host_id = self.host_id.to_string();
+        let options = EngineOptions { host_id, limits, allocation, ..EngineOptions::default() };
         let open = tokio::task::spawn_blocking(move || Engine::open(&cache, options, &ToLog));
         let engine = tokio::select! {
             opened = open => opened??,
@@ -95,8 +112,10 @@ impl Serve {
         let limits =
             PoolLimits { isolates: self.max_isolates, requests_per_isolate: self.requests_per_isolate };
         let host = Host::new(self.host_id.clone(), key, limits, Arc::new(EngineRuntime::new(engine, store)));
-        announce(&self.host_id, listener.local_addr()?)?;
         let deployments = Arc::clone(host.deployments());
+        // What the store has is ready before anybody is told that this host is there.
+        deployments.prepare_all().await;
+        announce(&self.host_id, listener.local_addr()?)?;
         let watcher = tokio::spawn(async move {
             loop {
                 deployments.prepare_all().await;

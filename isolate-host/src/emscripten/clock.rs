@@ -36,9 +36,9 @@ impl Clock {
     pub fn realtime(&mut self) -> u64 {
         match self {
             Self::Frozen { .. } => DEPLOY_REALTIME + self.monotonic(),
-            Self::Running { .. } => {
-                SystemTime::now().duration_since(UNIX_EPOCH).map_or(DEPLOY_REALTIME, |time| time.as_nanos() as u64)
-            }
+            Self::Running { .. } => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(DEPLOY_REALTIME, |time| time.as_nanos() as u64),
         }
     }
 
@@ -62,19 +62,23 @@ impl Clock {
 
 pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let wasi = "wasi_snapshot_preview1";
-    linker.func_wrap(wasi, "clock_time_get", |mut caller: Caller<'_, Guest>, id: i32, _precision: i64, at: u32| {
-        let (mut memory, guest) = GuestMemory::with_guest(&mut caller);
-        let time = match id {
-            0 => guest.clock.realtime(),
-            1 => guest.clock.monotonic(),
-            // CPU time of process and thread.
-            2 | 3 if matches!(guest.clock, Clock::Frozen { .. }) => guest.clock.monotonic(),
-            2 | 3 => (guest.cpu.total() + guest.cpu.this_call()).as_nanos() as u64,
-            _ => return Ok(i32::from(Errno::EINVAL.number())),
-        };
-        memory.write_u64(at, time)?;
-        Ok::<i32, wasmtime::Error>(0)
-    })?;
+    linker.func_wrap(
+        wasi,
+        "clock_time_get",
+        |mut caller: Caller<'_, Guest>, id: i32, _precision: i64, at: u32| {
+            let (mut memory, guest) = GuestMemory::with_guest(&mut caller);
+            let time = match id {
+                0 => guest.clock.realtime(),
+                1 => guest.clock.monotonic(),
+                // CPU time of process and thread.
+                2 | 3 if matches!(guest.clock, Clock::Frozen { .. }) => guest.clock.monotonic(),
+                2 | 3 => (guest.cpu.total() + guest.cpu.this_call()).as_nanos() as u64,
+                _ => return Ok(i32::from(Errno::EINVAL.number())),
+            };
+            memory.write_u64(at, time)?;
+            Ok::<i32, wasmtime::Error>(0)
+        },
+    )?;
     linker.func_wrap(wasi, "clock_res_get", |mut caller: Caller<'_, Guest>, _id: i32, at: u32| {
         GuestMemory::with_guest(&mut caller).0.write_u64(at, 1_000)?;
         Ok::<i32, wasmtime::Error>(0)
@@ -92,7 +96,9 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 fn define_calendar(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     for name in ["_gmtime_js", "_localtime_js"] {
         linker.func_wrap("env", name, |mut caller: Caller<'_, Guest>, time: i64, at: u32| {
-            Ok::<(), wasmtime::Error>(Tm::from_unix(time).write(&mut GuestMemory::with_guest(&mut caller).0, at)?)
+            Ok::<(), wasmtime::Error>(
+                Tm::from_unix(time).write(&mut GuestMemory::with_guest(&mut caller).0, at)?,
+            )
         })?;
     }
     for name in ["_timegm_js", "_mktime_js"] {
@@ -106,7 +112,11 @@ fn define_calendar(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "_tzset_js",
-        |mut caller: Caller<'_, Guest>, offset: u32, daylight: u32, standard_name: u32, daylight_name: u32| {
+        |mut caller: Caller<'_, Guest>,
+         offset: u32,
+         daylight: u32,
+         standard_name: u32,
+         daylight_name: u32| {
             let (mut memory, _) = GuestMemory::with_guest(&mut caller);
             memory.write_u32(offset, 0)?;
             memory.write_u32(daylight, 0)?;

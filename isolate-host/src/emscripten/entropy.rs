@@ -28,7 +28,8 @@ impl Entropy {
             Self::Serving => getrandom::fill(out),
             Self::Deploying { seed, drawn } => {
                 for chunk in out.chunks_mut(32) {
-                    let block = Sha256::new().chain_update(&*seed).chain_update(drawn.to_le_bytes()).finalize();
+                    let block =
+                        Sha256::new().chain_update(*seed).chain_update(drawn.to_le_bytes()).finalize();
                     chunk.copy_from_slice(&block[..chunk.len()]);
                     *drawn += 1;
                 }
@@ -39,12 +40,19 @@ impl Entropy {
 }
 
 pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.func_wrap("wasi_snapshot_preview1", "random_get", |mut caller: Caller<'_, Guest>, at: u32, length: u32| {
-        let (mut memory, guest) = GuestMemory::with_guest(&mut caller);
-        let out = memory.bytes_mut(at, length as usize)?;
-        guest.entropy.fill(out).map_err(|error| wasmtime::format_err!("the host has no entropy: {error}"))?;
-        Ok::<i32, wasmtime::Error>(0)
-    })?;
+    linker.func_wrap(
+        "wasi_snapshot_preview1",
+        "random_get",
+        |mut caller: Caller<'_, Guest>, at: u32, length: u32| {
+            let (mut memory, guest) = GuestMemory::with_guest(&mut caller);
+            let out = memory.bytes_mut(at, length as usize)?;
+            guest
+                .entropy
+                .fill(out)
+                .map_err(|error| wasmtime::format_err!("the host has no entropy: {error}"))?;
+            Ok::<i32, wasmtime::Error>(0)
+        },
+    )?;
     Ok(())
 }
 

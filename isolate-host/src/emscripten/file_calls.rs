@@ -22,7 +22,10 @@ pub(super) fn now(clock: &mut Clock) -> Timestamp {
 }
 
 /// Runs one call with memory and state at hand, and turns its error into a number.
-fn answer(caller: &mut Caller<'_, Guest>, call: impl FnOnce(&mut GuestMemory<'_>, &mut Guest) -> Answer) -> i32 {
+fn answer(
+    caller: &mut Caller<'_, Guest>,
+    call: impl FnOnce(&mut GuestMemory<'_>, &mut Guest) -> Answer,
+) -> i32 {
     let (mut memory, guest) = GuestMemory::with_guest(caller);
     call(&mut memory, guest).unwrap_or_else(Errno::negated)
 }

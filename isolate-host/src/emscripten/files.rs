@@ -37,9 +37,7 @@ pub use codec::{CodecError, decode_overlay, encode_overlay};
 pub use descriptors::FIRST_FREE;
 pub use errno::Errno;
 pub use export::{ExportError, OverlayEntry, OverlayKind, SavedDescriptor, SavedTarget, Unsavable};
-pub use kinds::{
-    Device, DirEntry, FileKind, Follow, OpenFlags, Stat, StatFs, Timestamp, Transfer, Whence,
-};
+pub use kinds::{Device, DirEntry, FileKind, Follow, OpenFlags, Stat, StatFs, Timestamp, Transfer, Whence};
 pub use layer::{Layer, LayerBuilder, LayerError};
 pub use open::AT_FDCWD;
 
@@ -116,10 +114,7 @@ impl FileSystem {
                 LowerKind::Directory(_) => Err(Errno::EISDIR),
                 LowerKind::Device(_) => Err(Errno::EINVAL),
             },
-            Place::Upper(_) => self
-                .content(place)
-                .map(Bytes::copy_from_slice)
-                .ok_or(Errno::EISDIR),
+            Place::Upper(_) => self.content(place).map(Bytes::copy_from_slice).ok_or(Errno::EISDIR),
         }
     }
 

@@ -88,7 +88,8 @@ impl<'a> GuestMemory<'a> {
     pub fn c_string(&self, address: u32) -> Result<String, BadAddress> {
         let rest = self.0.get(address as usize..).unwrap_or_default();
         let rest = &rest[..rest.len().min(STRING_LIMIT)];
-        let end = rest.iter().position(|&byte| byte == 0).ok_or(BadAddress { address, length: STRING_LIMIT })?;
+        let end =
+            rest.iter().position(|&byte| byte == 0).ok_or(BadAddress { address, length: STRING_LIMIT })?;
         Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
 
@@ -121,10 +122,19 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         "env",
         "_mmap_js",
         |mut caller: Caller<'_, Guest>,
-         (length, _protection, _flags, fd, offset, allocated, address): (u32, i32, i32, i32, i64, u32, u32)| {
+         (length, _protection, _flags, fd, offset, allocated, address): (
+            u32,
+            i32,
+            i32,
+            i32,
+            i64,
+            u32,
+            u32,
+        )| {
             Box::new(async move {
                 let main = caller.data().parts().main;
-                let memalign = main.get_typed_func::<(u32, u32), u32>(&mut caller, "emscripten_builtin_memalign")?;
+                let memalign =
+                    main.get_typed_func::<(u32, u32), u32>(&mut caller, "emscripten_builtin_memalign")?;
                 let rounded = length.next_multiple_of(PAGE as u32);
                 let at = memalign.call_async(&mut caller, (PAGE as u32, rounded)).await?;
                 if at == 0 {

@@ -24,7 +24,13 @@ impl Output {
     }
 
     pub fn new(worker: WorkerName) -> Self {
-        Self { worker, streams: Default::default(), budget: BURST, refilled: std::time::Instant::now(), dropped: 0 }
+        Self {
+            worker,
+            streams: Default::default(),
+            budget: BURST,
+            refilled: std::time::Instant::now(),
+            dropped: 0,
+        }
     }
 
     /// Takes bytes written to descriptor 1 or 2.

@@ -26,7 +26,12 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "__assert_fail",
-        |mut caller: Caller<'_, Guest>, condition: u32, file: u32, line: i32, _function: u32| -> wasmtime::Result<()> {
+        |mut caller: Caller<'_, Guest>,
+         condition: u32,
+         file: u32,
+         line: i32,
+         _function: u32|
+         -> wasmtime::Result<()> {
             let (memory, _) = GuestMemory::with_guest(&mut caller);
             let (condition, file) = (memory.c_string(condition)?, memory.c_string(file)?);
             Err(wasmtime::format_err!("assertion `{condition}` failed at {file}:{line}"))
@@ -40,9 +45,13 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap_async("env", "_dlopen_js", |mut caller: Caller<'_, Guest>, (handle,): (u32,)| {
         Box::new(async move { dlopen::dlopen(&mut caller, handle).await })
     })?;
-    linker.func_wrap("env", "_dlsym_js", |mut caller: Caller<'_, Guest>, handle: u32, name: u32, _index: u32| {
-        dlopen::dlsym(&mut caller, handle, name)
-    })?;
+    linker.func_wrap(
+        "env",
+        "_dlsym_js",
+        |mut caller: Caller<'_, Guest>, handle: u32, name: u32, _index: u32| {
+            dlopen::dlsym(&mut caller, handle, name)
+        },
+    )?;
     Ok(())
 }
 
@@ -70,18 +79,26 @@ fn define_environment(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 fn define_messages(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.func_wrap("env", "_emscripten_get_progname", |mut caller: Caller<'_, Guest>, at: u32, length: i32| {
-        let name = b"python\0";
-        let (mut memory, _) = GuestMemory::with_guest(&mut caller);
-        let length = name.len().min(length.max(0) as usize);
-        Ok::<(), wasmtime::Error>(memory.write(at, &name[..length])?)
-    })?;
-    linker.func_wrap("env", "_emscripten_log_formatted", |mut caller: Caller<'_, Guest>, _flags: i32, text: u32| {
-        let (memory, guest) = GuestMemory::with_guest(&mut caller);
-        let text = memory.c_string(text)?;
-        guest.output.line(&text);
-        Ok::<(), wasmtime::Error>(())
-    })?;
+    linker.func_wrap(
+        "env",
+        "_emscripten_get_progname",
+        |mut caller: Caller<'_, Guest>, at: u32, length: i32| {
+            let name = b"python\0";
+            let (mut memory, _) = GuestMemory::with_guest(&mut caller);
+            let length = name.len().min(length.max(0) as usize);
+            Ok::<(), wasmtime::Error>(memory.write(at, &name[..length])?)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "_emscripten_log_formatted",
+        |mut caller: Caller<'_, Guest>, _flags: i32, text: u32| {
+            let (memory, guest) = GuestMemory::with_guest(&mut caller);
+            let text = memory.c_string(text)?;
+            guest.output.line(&text);
+            Ok::<(), wasmtime::Error>(())
+        },
+    )?;
     linker.func_wrap("env", "emscripten_log_impl_js", |mut caller: Caller<'_, Guest>, text: u32| {
         let (memory, guest) = GuestMemory::with_guest(&mut caller);
         let text = memory.c_string(text)?;
@@ -94,15 +111,19 @@ fn define_messages(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 /// There are no signals: timers are refused, and nobody calls a handler.
 fn define_signals(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap("env", "_setitimer_js", |_which: i32, _milliseconds: f64| Errno::ENOSYS.negated())?;
-    linker.func_wrap_async("env", "__call_sighandler", |mut caller: Caller<'_, Guest>, (handler, signal): (u32, i32)| {
-        Box::new(async move {
-            let table = caller.data().parts().table;
-            let function = table.get(&mut caller, u64::from(handler));
-            let Some(wasmtime::Ref::Func(Some(function))) = function else {
-                return Err(wasmtime::format_err!("the guest's signal handler {handler} is no function"));
-            };
-            function.typed::<i32, ()>(&caller)?.call_async(&mut caller, signal).await
-        })
-    })?;
+    linker.func_wrap_async(
+        "env",
+        "__call_sighandler",
+        |mut caller: Caller<'_, Guest>, (handler, signal): (u32, i32)| {
+            Box::new(async move {
+                let table = caller.data().parts().table;
+                let function = table.get(&mut caller, u64::from(handler));
+                let Some(wasmtime::Ref::Func(Some(function))) = function else {
+                    return Err(wasmtime::format_err!("the guest's signal handler {handler} is no function"));
+                };
+                function.typed::<i32, ()>(&caller)?.call_async(&mut caller, signal).await
+            })
+        },
+    )?;
     Ok(())
 }

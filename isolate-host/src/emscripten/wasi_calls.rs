@@ -11,7 +11,10 @@ const WASI: &str = "wasi_snapshot_preview1";
 
 type Answer = Result<(), Errno>;
 
-fn answer(caller: &mut Caller<'_, Guest>, call: impl FnOnce(&mut GuestMemory<'_>, &mut Guest) -> Answer) -> i32 {
+fn answer(
+    caller: &mut Caller<'_, Guest>,
+    call: impl FnOnce(&mut GuestMemory<'_>, &mut Guest) -> Answer,
+) -> i32 {
     let (mut memory, guest) = GuestMemory::with_guest(caller);
     match call(&mut memory, guest) {
         Ok(()) => 0,
@@ -29,9 +32,13 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap(WASI, "fd_fdstat_get", |mut caller: Caller<'_, Guest>, fd: i32, out: u32| {
         answer(&mut caller, |memory, guest| fdstat(memory, guest, fd, out))
     })?;
-    linker.func_wrap(WASI, "fd_read", |mut caller: Caller<'_, Guest>, fd: i32, vectors: u32, count: u32, out: u32| {
-        answer(&mut caller, |memory, guest| read(memory, guest, fd, vectors, count, None, out))
-    })?;
+    linker.func_wrap(
+        WASI,
+        "fd_read",
+        |mut caller: Caller<'_, Guest>, fd: i32, vectors: u32, count: u32, out: u32| {
+            answer(&mut caller, |memory, guest| read(memory, guest, fd, vectors, count, None, out))
+        },
+    )?;
     linker.func_wrap(
         WASI,
         "fd_pread",
@@ -39,9 +46,13 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             answer(&mut caller, |memory, guest| read(memory, guest, fd, vectors, count, Some(offset), out))
         },
     )?;
-    linker.func_wrap(WASI, "fd_write", |mut caller: Caller<'_, Guest>, fd: i32, vectors: u32, count: u32, out: u32| {
-        answer(&mut caller, |memory, guest| write(memory, guest, fd, vectors, count, None, out))
-    })?;
+    linker.func_wrap(
+        WASI,
+        "fd_write",
+        |mut caller: Caller<'_, Guest>, fd: i32, vectors: u32, count: u32, out: u32| {
+            answer(&mut caller, |memory, guest| write(memory, guest, fd, vectors, count, None, out))
+        },
+    )?;
     linker.func_wrap(
         WASI,
         "fd_pwrite",
@@ -49,18 +60,22 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             answer(&mut caller, |memory, guest| write(memory, guest, fd, vectors, count, Some(offset), out))
         },
     )?;
-    linker.func_wrap(WASI, "fd_seek", |mut caller: Caller<'_, Guest>, fd: i32, by: i64, whence: i32, out: u32| {
-        answer(&mut caller, |memory, guest| {
-            let whence = match whence {
-                0 => Whence::Start,
-                1 => Whence::Current,
-                2 => Whence::End,
-                _ => return Err(Errno::EINVAL),
-            };
-            let position = guest.files.seek(fd, by, whence)?;
-            Ok(memory.write_u64(out, position)?)
-        })
-    })?;
+    linker.func_wrap(
+        WASI,
+        "fd_seek",
+        |mut caller: Caller<'_, Guest>, fd: i32, by: i64, whence: i32, out: u32| {
+            answer(&mut caller, |memory, guest| {
+                let whence = match whence {
+                    0 => Whence::Start,
+                    1 => Whence::Current,
+                    2 => Whence::End,
+                    _ => return Err(Errno::EINVAL),
+                };
+                let position = guest.files.seek(fd, by, whence)?;
+                Ok(memory.write_u64(out, position)?)
+            })
+        },
+    )?;
     Ok(())
 }
 

@@ -9,10 +9,9 @@ use super::exchange::{Event, Message};
 use super::fault::GuestFault;
 use super::guest::Guest;
 use super::limits::CpuMeter;
-use crate::snapshot::working_set::WorkingSet;
 
 /// Runs on the guest threads; owns the store.
-pub struct Actor {
+pub(super) struct Actor {
     store: Store<Guest>,
     /// `pump(callable)` of the glue.
     pump: TypedFunc<u32, i32>,
@@ -21,8 +20,6 @@ pub struct Actor {
     mailbox: mpsc::UnboundedReceiver<Message>,
     meter: Arc<CpuMeter>,
     closing: bool,
-    /// Where to note which pages the first request wrote to, once it is over.
-    working_set: Option<(Arc<WorkingSet>, usize)>,
 }
 
 enum Woken {
@@ -32,20 +29,19 @@ enum Woken {
 }
 
 impl Actor {
-    pub fn new(
+    pub(super) fn new(
         mut store: Store<Guest>,
         callable: u32,
         mailbox: mpsc::UnboundedReceiver<Message>,
-        working_set: Option<(Arc<WorkingSet>, usize)>,
     ) -> wasmtime::Result<Self> {
         let glue = store.data().parts().glue;
         let pump = glue.get_typed_func(&mut store, "pump")?;
         let meter = store.data().cpu.clone();
-        Ok(Self { store, pump, callable, mailbox, meter, closing: false, working_set })
+        Ok(Self { store, pump, callable, mailbox, meter, closing: false })
     }
 
     /// Serves until closed and idle, or until the guest ends.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let fault = loop {
             if self.closing && self.store.data().exchange.pending.is_empty() {
                 break None;
@@ -64,13 +60,8 @@ impl Actor {
             if let Err(fault) = self.call_pump().await {
                 break Some(fault);
             }
-            if self.store.data().exchange.pending.is_empty()
-                && let Some((working_set, image_pages)) = self.working_set.take()
-            {
-                working_set.record(&self.store, image_pages);
-            }
         };
-        self.end(fault.unwrap_or(GuestFault::Gone));
+        self.end(&fault.unwrap_or(GuestFault::Gone));
     }
 
     async fn wait(&mut self) -> Woken {
@@ -101,7 +92,9 @@ impl Actor {
         let call = self.pump.call_async(&mut self.store, self.callable);
         match self.meter.measure(call).await {
             Ok(0) => Ok(()),
-            Ok(_) => Err(GuestFault::Trap { message: "the platform's `pump` raised; its traceback is above".to_owned() }),
+            Ok(_) => Err(GuestFault::Trap {
+                message: "the platform's `pump` raised; its traceback is above".to_owned(),
+            }),
             Err(error) => {
                 let fault = GuestFault::from_error(&error);
                 let worker = self.store.data().output.worker();
@@ -113,13 +106,13 @@ impl Actor {
     }
 
     /// Tells everybody who waits. Requests the guest has not seen may go elsewhere.
-    fn end(mut self, fault: GuestFault) {
+    fn end(mut self, fault: &GuestFault) {
         self.mailbox.close();
         while let Ok(message) = self.mailbox.try_recv() {
             if let Message::Request { request, .. } = message {
                 let _ = request.respond.send(Err(GuestFault::Gone));
             }
         }
-        self.store.data_mut().exchange.fail_all(&fault);
+        self.store.data_mut().exchange.fail_all(fault);
     }
 }

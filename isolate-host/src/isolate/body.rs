@@ -28,7 +28,7 @@ pub enum BodyPull {
 }
 
 /// Feeds a request's body to its isolate, a chunk for each pull.
-pub async fn feed(
+pub(super) async fn feed(
     id: RequestId,
     mut body: RequestBody,
     mut pulls: mpsc::UnboundedReceiver<BodyPull>,
@@ -97,7 +97,7 @@ pub enum Room {
 }
 
 /// Makes both ends.
-pub fn pipe(id: RequestId, mailbox: Mailbox) -> (ChunkSender, Chunks) {
+pub(super) fn pipe(id: RequestId, mailbox: Mailbox) -> (ChunkSender, Chunks) {
     let pipe = Arc::new(Mutex::new(Pipe::default()));
     (ChunkSender(pipe.clone()), Chunks { pipe, id, mailbox })
 }
@@ -152,7 +152,10 @@ impl http_body::Body for Chunks {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let mut pipe = this.pipe.lock().expect("no panic while held");
         if let Some(chunk) = pipe.chunks.pop_front() {
@@ -181,7 +184,8 @@ impl Drop for Chunks {
         pipe.reader_gone = true;
         pipe.chunks.clear();
         if !pipe.ended {
-            let _ = self.mailbox.send(Message::Event(Event::Cancel(self.id, "the client went away".to_owned())));
+            let _ =
+                self.mailbox.send(Message::Event(Event::Cancel(self.id, "the client went away".to_owned())));
         }
     }
 }

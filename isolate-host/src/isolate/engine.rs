@@ -23,7 +23,7 @@ use crate::emscripten::files::{FileSystem, Layer, LayerError};
 use crate::emscripten::output::Output;
 use crate::linker::library::{Library, LibraryError};
 use crate::progress::{Progress, ToLog};
-use crate::pyodide::engine::EPOCH_TICK;
+use crate::pyodide::engine::{Allocation, EPOCH_TICK};
 use crate::pyodide::runtime::{self, RuntimeError};
 use crate::pyodide::{boot, code_cache::CompileError};
 use crate::snapshot::format::Snapshot;
@@ -35,6 +35,7 @@ use crate::snapshot::{capture, manifest::Mismatch};
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     pub limits: Limits,
+    pub allocation: Allocation,
     /// Threads guests run on.
     pub threads: usize,
     /// Told to workers in their environment.
@@ -44,7 +45,12 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { limits: Limits::default(), threads, host_id: "local".to_owned() }
+        Self {
+            limits: Limits::default(),
+            allocation: Allocation::OnDemand,
+            threads,
+            host_id: "local".to_owned(),
+        }
     }
 }
 
@@ -88,8 +94,12 @@ pub struct Engine {
 
 impl Engine {
     /// Installs the runtime if needed and starts the guest threads. Blocks; see `runtime::install`.
-    pub fn open(cache: &CacheDir, options: EngineOptions, progress: &dyn Progress) -> Result<Arc<Self>, RuntimeError> {
-        let runtime = runtime::install(cache, progress)?;
+    pub fn open(
+        cache: &CacheDir,
+        options: EngineOptions,
+        progress: &dyn Progress,
+    ) -> Result<Arc<Self>, RuntimeError> {
+        let runtime = runtime::install(cache, options.allocation, progress)?;
         let program = Program::new(runtime).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads)
@@ -111,7 +121,10 @@ impl Engine {
     }
 
     /// Makes a deployment of the store ready: verifies, compiles what is not compiled, maps.
-    pub async fn prepare(self: &Arc<Self>, deployment: &StoredDeployment) -> Result<Arc<Prepared>, PrepareError> {
+    pub async fn prepare(
+        self: &Arc<Self>,
+        deployment: &StoredDeployment,
+    ) -> Result<Arc<Prepared>, PrepareError> {
         let (engine, deployment) = (self.clone(), deployment.clone());
         // Hashing and compiling block: not on threads that serve.
         let made = tokio::task::spawn_blocking(move || engine.prepare_here(deployment));
@@ -121,20 +134,22 @@ impl Engine {
     fn prepare_here(self: Arc<Self>, deployment: StoredDeployment) -> Result<Arc<Prepared>, PrepareError> {
         let snapshot = Snapshot::read(&deployment.snapshot)?;
         let expected = Expected { worker: &deployment.worker, deployment: &deployment.id };
-        compare(&snapshot.manifest, snapshot.image.len() as u64, &expected, &self.program).map_err(PlanError::from)?;
+        compare(&snapshot.manifest, snapshot.image.len() as u64, &expected, &self.program)
+            .map_err(PlanError::from)?;
         let libraries = self.open_libraries(&deployment.files, &ToLog)?;
         let code = &self.program.runtime().code;
-        let key = crate::pyodide::code_cache::content_key(format!("image {}", snapshot.image_hash).as_bytes());
+        let key =
+            crate::pyodide::code_cache::content_key(format!("image {}", snapshot.image_hash).as_bytes());
         let name = format!("the memory image of {}", deployment.worker);
-        let memory = code.module(&name, &key, &ToLog, || Ok::<_, CompileError>(memory_module(&snapshot.image)))?;
+        let memory =
+            code.module(&name, &key, &ToLog, || Ok::<_, CompileError>(memory_module(&snapshot.image)))?;
         // The plan keeps it alive: the cache need not.
         code.forget(&key);
         let layers = self.layers(&deployment.files)?;
         let plan = Plan::new(self.program.clone(), snapshot, memory, layers, libraries)?;
         let resume = self.resume_event(&deployment);
         let config = config_value(&deployment.worker, &deployment.config, "serving");
-        let working_set = Arc::default();
-        Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config, working_set }))
+        Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config }))
     }
 
     /// Boots Python, runs the worker's top level and takes a snapshot.
@@ -152,7 +167,11 @@ impl Engine {
         Ok(captured)
     }
 
-    async fn capture_here(&self, input: CaptureInput, libraries: Libraries) -> Result<SnapshotFile, CaptureError> {
+    async fn capture_here(
+        &self,
+        input: CaptureInput,
+        libraries: Libraries,
+    ) -> Result<SnapshotFile, CaptureError> {
         let mut store = self.boot(&input, libraries).await?;
         let guest_failed = |error: wasmtime::Error| CaptureError::from(GuestFault::from_error(&error));
         boot::run(&mut store, "import warmshard_runtime; warmshard_runtime.boot(); warmshard_runtime.load()")
@@ -165,7 +184,9 @@ impl Engine {
         boot::run(&mut store, "warmshard_runtime.warm_up(); import warmshard_runtime.immortal")
             .await
             .map_err(guest_failed)?;
-        boot::call_function(&mut store, "warmshard_runtime.immortal", "settle").await.map_err(guest_failed)?;
+        boot::call_function(&mut store, "warmshard_runtime.immortal", "settle")
+            .await
+            .map_err(guest_failed)?;
         let pump = boot::attribute(&mut store, "warmshard_runtime", "pump").await.map_err(guest_failed)?;
         let mut file = tempfile::NamedTempFile::new().map_err(capture::CaptureError::from)?;
         let identity = capture::Identity {

@@ -115,7 +115,13 @@ fn incoming(
         tokio::spawn(feed(id, body, pulled, mailbox.clone()));
         pulls
     });
-    IncomingRequest { method: head.method.as_str().to_owned(), url: head.uri.to_string(), headers, body, respond }
+    IncomingRequest {
+        method: head.method.as_str().to_owned(),
+        url: head.uri.to_string(),
+        headers,
+        body,
+        respond,
+    }
 }
 
 /// A worker may answer with what HTTP does not allow: that is its fault, by name.
@@ -129,10 +135,12 @@ fn into_response(answer: Answer) -> Result<Response<ResponseBody>, GuestFault> {
         .map_err(|_| bad(format!("found the status {}, expected 100 to 999", answer.status)))?;
     for (name, value) in answer.headers {
         let show = |bytes: &Bytes| String::from_utf8_lossy(bytes).chars().take(80).collect::<String>();
-        let header = HeaderName::from_bytes(&name)
-            .map_err(|_| bad(format!("found the response header name `{}`, which HTTP does not allow", show(&name))))?;
-        let value = HeaderValue::from_maybe_shared(value.clone())
-            .map_err(|_| bad(format!("found a value of `{header}` that HTTP does not allow: `{}`", show(&value))))?;
+        let header = HeaderName::from_bytes(&name).map_err(|_| {
+            bad(format!("found the response header name `{}`, which HTTP does not allow", show(&name)))
+        })?;
+        let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| {
+            bad(format!("found a value of `{header}` that HTTP does not allow: `{}`", show(&value)))
+        })?;
         response.headers_mut().append(header, value);
     }
     Ok(response)

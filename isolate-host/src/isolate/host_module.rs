@@ -53,37 +53,41 @@ const RANDOM_LIMIT: i64 = 1 << 20;
 const LOG_LIMIT: usize = 64 << 10;
 
 mod op {
-    pub const POLL: u32 = 1;
-    pub const PARK: u32 = 2;
-    pub const CONFIG: u32 = 3;
-    pub const REPORT: u32 = 4;
-    pub const LOG: u32 = 5;
-    pub const RESPONSE_HEAD: u32 = 10;
-    pub const RESPONSE_CHUNK: u32 = 11;
-    pub const RESPONSE_END: u32 = 12;
-    pub const RESPONSE_FAIL: u32 = 13;
-    pub const REQUEST_DONE: u32 = 14;
-    pub const RESPONSE_FULL: u32 = 15;
-    pub const BODY_PULL: u32 = 20;
-    pub const BODY_CANCEL: u32 = 21;
-    pub const RANDOM: u32 = 30;
-    pub const MARK: u32 = 40;
+    pub(super) const POLL: u32 = 1;
+    pub(super) const PARK: u32 = 2;
+    pub(super) const CONFIG: u32 = 3;
+    pub(super) const REPORT: u32 = 4;
+    pub(super) const LOG: u32 = 5;
+    pub(super) const RESPONSE_HEAD: u32 = 10;
+    pub(super) const RESPONSE_CHUNK: u32 = 11;
+    pub(super) const RESPONSE_END: u32 = 12;
+    pub(super) const RESPONSE_FAIL: u32 = 13;
+    pub(super) const REQUEST_DONE: u32 = 14;
+    pub(super) const RESPONSE_FULL: u32 = 15;
+    pub(super) const BODY_PULL: u32 = 20;
+    pub(super) const BODY_CANCEL: u32 = 21;
+    pub(super) const RANDOM: u32 = 30;
+    pub(super) const MARK: u32 = 40;
 }
 
-pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.func_wrap("host", "dispatch", |mut caller: Caller<'_, Guest>, op: u32, id: u32, at: u32, length: u32| {
-        let (memory, guest) = GuestMemory::with_guest(&mut caller);
-        let data = memory.bytes(at, length as usize)?;
-        let length = match dispatch(guest, op, id, data) {
-            Ok(Reply::None) => return Ok(-1),
-            Ok(Reply::Bytes) => i32::try_from(guest.exchange.reply.len()),
-            Err(refused) => {
-                guest.exchange.reply = refused.to_string().into_bytes();
-                i32::try_from(guest.exchange.reply.len()).map(|length| -2 - length)
-            }
-        };
-        length.map_err(|_| wasmtime::format_err!("a reply to the guest is larger than 2 GiB"))
-    })?;
+pub(super) fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        "host",
+        "dispatch",
+        |mut caller: Caller<'_, Guest>, op: u32, id: u32, at: u32, length: u32| {
+            let (memory, guest) = GuestMemory::with_guest(&mut caller);
+            let data = memory.bytes(at, length as usize)?;
+            let length = match dispatch(guest, op, id, data) {
+                Ok(Reply::None) => return Ok(-1),
+                Ok(Reply::Bytes) => i32::try_from(guest.exchange.reply.len()),
+                Err(refused) => {
+                    guest.exchange.reply = refused.to_string().into_bytes();
+                    i32::try_from(guest.exchange.reply.len()).map(|length| -2 - length)
+                }
+            };
+            length.map_err(|_| wasmtime::format_err!("a reply to the guest is larger than 2 GiB"))
+        },
+    )?;
     linker.func_wrap("host", "take", |mut caller: Caller<'_, Guest>, at: u32, length: u32| {
         let (mut memory, guest) = GuestMemory::with_guest(&mut caller);
         let reply = &mut guest.exchange.reply;
@@ -187,11 +191,17 @@ fn head(op: u32, status: Value, headers: Value) -> Result<(u16, Vec<(Bytes, Byte
     let status = match status {
         Value::Int(status @ 100..=999) => status as u16,
         Value::Int(found) => {
-            return Err(Refused::Shape { op, found: format!("status {found}"), expected: "a status of 100 to 999" });
+            return Err(Refused::Shape {
+                op,
+                found: format!("status {found}"),
+                expected: "a status of 100 to 999",
+            });
         }
         other => return shape(op, &other, "an int as the status"),
     };
-    let (Value::List(items) | Value::Tuple(items)) = headers else { return shape(op, &headers, "a list of headers") };
+    let (Value::List(items) | Value::Tuple(items)) = headers else {
+        return shape(op, &headers, "a list of headers");
+    };
     let mut list = Vec::with_capacity(items.len());
     for item in items {
         match item {

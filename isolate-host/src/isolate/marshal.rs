@@ -22,7 +22,9 @@ pub enum Value {
 pub enum MarshalError {
     #[error("the value ends at byte {0}, expected more")]
     Truncated(usize),
-    #[error("found type code {code:#04x} at byte {at}, expected None, bool, int, float, bytes, str, tuple, list or dict")]
+    #[error(
+        "found type code {code:#04x} at byte {at}, expected None, bool, int, float, bytes, str, tuple, list or dict"
+    )]
     Type { code: u8, at: usize },
     #[error("found an integer of more than 64 bits at byte {0}")]
     BigInt(usize),

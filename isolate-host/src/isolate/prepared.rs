@@ -16,7 +16,6 @@ use crate::linker::library::LibraryError;
 use crate::pyodide::code_cache::CompileError;
 use crate::snapshot::format::SnapshotError;
 use crate::snapshot::restore::{Plan, PlanError};
-use crate::snapshot::working_set::WorkingSet;
 
 /// Why a deployment could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +51,7 @@ pub struct Prepared {
     /// What the first POLL after restore tells Python.
     pub(super) resume: Value,
     pub(super) config: Value,
-    pub(super) working_set: Arc<WorkingSet>,
 }
-
-const WASM_PAGE: usize = 65536;
-const HOST_PAGE: usize = 4096;
 
 impl Prepared {
     pub fn worker(&self) -> &WorkerName {
@@ -83,11 +78,7 @@ impl Prepared {
         let wasm = |error: wasmtime::Error| RestoreError::Wasm(format!("{error:#}"));
         let store = self.plan.restore(exchange, self.engine.limits()).await.map_err(wasm)?;
         let meter = store.data().cpu.clone();
-        self.working_set.prefetch(&store, store.data().parts().memory);
-        let manifest = self.plan.manifest();
-        let image_pages = manifest.memory_pages as usize * WASM_PAGE / HOST_PAGE;
-        let records = self.working_set.take_turn().then(|| (self.working_set.clone(), image_pages));
-        let actor = Actor::new(store, manifest.pump, messages, records).map_err(wasm)?;
+        let actor = Actor::new(store, self.plan.manifest().pump, messages).map_err(wasm)?;
         let restore_time: Duration = began.elapsed();
         tokio::spawn(actor.run());
         Ok(Isolate::new(mailbox, meter, restore_time))

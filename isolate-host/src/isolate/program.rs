@@ -44,7 +44,8 @@ impl Program {
         let engine = runtime.code.engine().clone();
         let glue = Module::new(&engine, GLUE)?;
         let pages = runtime.initial_pages;
-        let empty_memory = Module::new(&engine, format!("(module (memory (export \"memory\") {pages} 65536))"))?;
+        let empty_memory =
+            Module::new(&engine, format!("(module (memory (export \"memory\") {pages} 65536))"))?;
         let mut linker = Linker::new(&engine);
         emscripten::define_all(&mut linker, &runtime.main)?;
         super::host_module::define(&mut linker)?;
@@ -53,9 +54,12 @@ impl Program {
         let host_modules = main_imports
             .iter()
             .filter(|(_, name)| name != "memory")
-            .map(|(module, name)| (name.clone(), if module == "env" { "env" } else { "wasi_snapshot_preview1" }))
+            .map(|(module, name)| {
+                (name.clone(), if module == "env" { "env" } else { "wasi_snapshot_preview1" })
+            })
             .collect();
-        let glue_imports = glue.imports().map(|import| glue_import(&runtime.main, &import)).collect::<Result<_, _>>()?;
+        let glue_imports =
+            glue.imports().map(|import| glue_import(&runtime.main, &import)).collect::<Result<_, _>>()?;
         let state_globals = runtime
             .main
             .exports()
@@ -119,7 +123,11 @@ impl Program {
     /// Memory, main module and glue in a new store. Runs no guest code.
     ///
     /// `memory` is a module that exports `memory`: empty, or with a snapshot's image.
-    pub async fn instantiate(self: &Arc<Self>, memory: &Module, guest: Guest) -> wasmtime::Result<Store<Guest>> {
+    pub async fn instantiate(
+        self: &Arc<Self>,
+        memory: &Module,
+        guest: Guest,
+    ) -> wasmtime::Result<Store<Guest>> {
         let mut store = Store::new(self.engine(), guest);
         store.limiter(|guest| guest);
         store.set_epoch_deadline(1);
@@ -137,7 +145,11 @@ impl Program {
             .ok_or_else(|| wasmtime::format_err!("the memory module exports no memory"))?;
         let mut imports = Vec::with_capacity(self.main_imports.len());
         for (module, name) in &self.main_imports {
-            imports.push(if name == "memory" { memory.into() } else { self.host_function(&mut store, module, name)? });
+            imports.push(if name == "memory" {
+                memory.into()
+            } else {
+                self.host_function(&mut store, module, name)?
+            });
         }
         let main = Instance::new_async(&mut store, &self.runtime.main, &imports).await?;
         let Extern::Table(table) = export_of(main, &mut store, &self.table)? else {

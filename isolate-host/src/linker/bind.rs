@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wasmtime::{
-    AsContextMut, Extern, ExternType, Func, FuncType, Global, GlobalType, Instance, ModuleExport, Mutability, Store,
-    Val, ValType,
+    AsContextMut, Extern, ExternType, Func, FuncType, Global, GlobalType, Instance, ModuleExport, Mutability,
+    Store, Val, ValType,
 };
 
 use super::library::Library;
@@ -17,11 +17,21 @@ use crate::isolate::program::Program;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Symbol {
-    Main { name: String },
-    Glue { name: String },
-    Host { module: String, name: String },
+    Main {
+        name: String,
+    },
+    Glue {
+        name: String,
+    },
+    Host {
+        module: String,
+        name: String,
+    },
     /// An export of the library loaded as the `library`-th.
-    Library { library: usize, name: String },
+    Library {
+        library: usize,
+        name: String,
+    },
 }
 
 /// What is put in one import's place, ready to be fetched by index.
@@ -32,7 +42,10 @@ pub enum Source {
     MemoryBase,
     TableBase,
     Main(ModuleExport),
-    Host { module: Arc<str>, name: Arc<str> },
+    Host {
+        module: Arc<str>,
+        name: Arc<str>,
+    },
     Library(usize, ModuleExport),
     /// The `n`-th entry of the global offset table.
     Got(usize),
@@ -162,13 +175,21 @@ fn constant(store: impl AsContextMut<Data = Guest>, value: u32) -> wasmtime::Res
 }
 
 /// Calls the library's own export, which exists by the time anybody calls this.
-fn forward(store: impl AsContextMut<Data = Guest>, library: usize, export: ModuleExport, ty: FuncType) -> Func {
+fn forward(
+    store: impl AsContextMut<Data = Guest>,
+    library: usize,
+    export: ModuleExport,
+    ty: FuncType,
+) -> Func {
     Func::new_async(store, ty, move |mut caller, arguments, results| {
         Box::new(async move {
             let instance = caller.data().links.libraries.get(library).map(|loaded| loaded.instance);
-            let instance = instance.ok_or_else(|| wasmtime::format_err!("a library called itself while being loaded"))?;
+            let instance = instance
+                .ok_or_else(|| wasmtime::format_err!("a library called itself while being loaded"))?;
             let Extern::Func(function) = export_of(instance, &mut caller, &export)? else {
-                return Err(wasmtime::format_err!("a library imports its own export as a function, but it is none"));
+                return Err(wasmtime::format_err!(
+                    "a library imports its own export as a function, but it is none"
+                ));
             };
             function.call_async(&mut caller, arguments, results).await
         })
@@ -176,7 +197,9 @@ fn forward(store: impl AsContextMut<Data = Guest>, library: usize, export: Modul
 }
 
 fn missing(store: impl AsContextMut<Data = Guest>, name: Arc<str>, ty: FuncType) -> Func {
-    Func::new(store, ty, move |_, _, _| Err(wasmtime::format_err!("a library called `{name}`, which nothing provides")))
+    Func::new(store, ty, move |_, _, _| {
+        Err(wasmtime::format_err!("a library called `{name}`, which nothing provides"))
+    })
 }
 
 /// Fetches the function or address a symbol names.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmtime::{AsContextMut, Caller, Extern, Func, Global, Instance, Mutability, Ref, Store, StoreContextMut, Val};
+use wasmtime::{
+    AsContextMut, Caller, Extern, Func, Global, Instance, Mutability, Ref, Store, StoreContextMut, Val,
+};
 
 use super::bind::{self, Symbol};
 use super::library::Library;
@@ -14,12 +16,12 @@ use crate::pyodide::rewrite::START_EXPORT;
 
 /// Fields of Emscripten's `struct dso`, as offsets.
 mod dso {
-    pub const MEMORY_ALLOCATED: u32 = 8;
-    pub const MEMORY_BASE: u32 = 12;
-    pub const MEMORY_SIZE: u32 = 16;
-    pub const TABLE_BASE: u32 = 20;
-    pub const TABLE_SIZE: u32 = 24;
-    pub const NAME: u32 = 36;
+    pub(super) const MEMORY_ALLOCATED: u32 = 8;
+    pub(super) const MEMORY_BASE: u32 = 12;
+    pub(super) const MEMORY_SIZE: u32 = 16;
+    pub(super) const TABLE_BASE: u32 = 20;
+    pub(super) const TABLE_SIZE: u32 = 24;
+    pub(super) const NAME: u32 = 36;
 }
 
 /// Loads the library a `struct dso` names. 1 = loaded, 0 = not, with the reason left for `dlerror`.
@@ -83,7 +85,10 @@ pub fn dlsym(caller: &mut Caller<'_, Guest>, handle: u32, name_at: u32) -> wasmt
 }
 
 /// The library at a path of the deployment, loaded unless it is already; the inner error is the guest's.
-async fn load_by_path(store: &mut StoreContextMut<'_, Guest>, path: &str) -> wasmtime::Result<Result<usize, String>> {
+async fn load_by_path(
+    store: &mut StoreContextMut<'_, Guest>,
+    path: &str,
+) -> wasmtime::Result<Result<usize, String>> {
     if let Some(index) = store.data().links.libraries.iter().position(|loaded| loaded.library.path == path) {
         return Ok(Ok(index));
     }
@@ -115,7 +120,9 @@ async fn load(
 ) -> wasmtime::Result<usize> {
     let parts = store.data().parts();
     let memory_base = allocate(store, &library).await?;
-    let table_base = parts.table.grow_async(&mut *store, u64::from(library.dylink.table_size), Ref::Func(None)).await? as u32;
+    let table_base =
+        parts.table.grow_async(&mut *store, u64::from(library.dylink.table_size), Ref::Func(None)).await?
+            as u32;
 
     let loaded: Vec<Arc<Library>> = store.data().links.libraries.iter().map(|l| l.library.clone()).collect();
     let mut wanted = Vec::new();
@@ -125,18 +132,25 @@ async fn load(
         bind::bind(program, &library, &loaded, |name| {
             links.got_by_name.get(name).copied().unwrap_or_else(|| {
                 let at = wanted.iter().position(|other| other == name);
-                known + at.unwrap_or_else(|| {
-                    wanted.push(name.to_owned());
-                    wanted.len() - 1
-                })
+                known
+                    + at.unwrap_or_else(|| {
+                        wanted.push(name.to_owned());
+                        wanted.len() - 1
+                    })
             })
         })?
     };
     for name in wanted {
         add_got_entry(&mut *store, name, 0, false)?;
     }
-    let instance = bind::instantiate(&mut *store, program, &library, &sources, memory_base, table_base).await?;
-    store.data_mut().links.libraries.push(Loaded { library: library.clone(), instance, memory_base, table_base });
+    let instance =
+        bind::instantiate(&mut *store, program, &library, &sources, memory_base, table_base).await?;
+    store.data_mut().links.libraries.push(Loaded {
+        library: library.clone(),
+        instance,
+        memory_base,
+        table_base,
+    });
     let index = store.data().links.libraries.len() - 1;
 
     // The order the format prescribes for a module that had not been rewritten.
@@ -155,7 +169,10 @@ async fn allocate(store: &mut StoreContextMut<'_, Guest>, library: &Library) -> 
     let calloc = main.get_typed_func::<(u32, u32), u32>(&mut *store, "calloc")?;
     let allocated = calloc.call_async(&mut *store, (size, 1)).await?;
     if allocated == 0 {
-        return Err(wasmtime::format_err!("`{}` needs {size} bytes of memory, which the guest does not have", library.path));
+        return Err(wasmtime::format_err!(
+            "`{}` needs {size} bytes of memory, which the guest does not have",
+            library.path
+        ));
     }
     let memory_base = allocated.next_multiple_of(dylink.memory_alignment);
     let (mut memory, _) = GuestMemory::with_guest(&mut *store);
@@ -165,7 +182,11 @@ async fn allocate(store: &mut StoreContextMut<'_, Guest>, library: &Library) -> 
     Ok(memory_base)
 }
 
-async fn call_if_exported(store: &mut StoreContextMut<'_, Guest>, instance: Instance, name: &str) -> wasmtime::Result<()> {
+async fn call_if_exported(
+    store: &mut StoreContextMut<'_, Guest>,
+    instance: Instance,
+    name: &str,
+) -> wasmtime::Result<()> {
     if let Ok(function) = instance.get_typed_func::<(), ()>(&mut *store, name) {
         function.call_async(&mut *store, ()).await?;
     }
@@ -212,7 +233,11 @@ fn resolve_got(store: &mut StoreContextMut<'_, Guest>, program: &Program) -> was
 }
 
 /// A symbol by name: of the main module, else of the first library that has it.
-fn find(store: &mut StoreContextMut<'_, Guest>, program: &Program, name: &str) -> Option<(Extern, Symbol, u32)> {
+fn find(
+    store: &mut StoreContextMut<'_, Guest>,
+    program: &Program,
+    name: &str,
+) -> Option<(Extern, Symbol, u32)> {
     let main = store.data().parts().main;
     if let Some(found) = main.get_export(&mut *store, name) {
         return Some((found, Symbol::Main { name: name.to_owned() }, 0));

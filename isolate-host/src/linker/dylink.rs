@@ -110,6 +110,9 @@ mod tests {
     #[test]
     fn refuses_an_alignment_no_memory_has() {
         let error = Dylink::read(&module(&[1, 4, 16, 40, 5, 0])).unwrap_err();
-        assert_eq!(error.to_string(), "found a memory alignment of 2 to the power 40 in `dylink.0`, expected at most 16");
+        assert_eq!(
+            error.to_string(),
+            "found a memory alignment of 2 to the power 40 in `dylink.0`, expected at most 16"
+        );
     }
 }

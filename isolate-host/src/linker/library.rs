@@ -78,7 +78,11 @@ impl Library {
             .map_err(|source| LibraryError::Compile { path: owned(), source })?;
         let imports = module
             .imports()
-            .map(|import| Import { module: import.module().to_owned(), name: import.name().to_owned(), ty: import.ty() })
+            .map(|import| Import {
+                module: import.module().to_owned(),
+                name: import.name().to_owned(),
+                ty: import.ty(),
+            })
             .collect();
         Ok(Arc::new(Self { path: owned(), content, dylink, module, imports, data }))
     }

@@ -13,20 +13,14 @@ pub(super) struct Lines<W> {
 
 impl<W: Write + Send> Lines<W> {
     pub(super) fn new(out: W) -> Self {
-        Self {
-            out: Arc::new(Mutex::new(out)),
-        }
+        Self { out: Arc::new(Mutex::new(out)) }
     }
 }
 
 impl<W: Write + Send + 'static> Progress for Lines<W> {
     fn open(&self, what: &str) -> Box<dyn StepView> {
         write_line(&self.out, &format!("{what} …"));
-        Box::new(Line {
-            out: Arc::clone(&self.out),
-            what: what.to_owned(),
-            began: Instant::now(),
-        })
+        Box::new(Line { out: Arc::clone(&self.out), what: what.to_owned(), began: Instant::now() })
     }
 }
 
@@ -42,10 +36,7 @@ impl<W: Write + Send> StepView for Line<W> {
     fn note(&self, _text: &str) {}
 
     fn end(&self, outcome: Outcome<'_>) {
-        write_line(
-            &self.out,
-            &ending(&self.what, outcome, self.began.elapsed()),
-        );
+        write_line(&self.out, &ending(&self.what, outcome, self.began.elapsed()));
     }
 }
 

@@ -19,9 +19,7 @@ pub(super) struct Bars {
 
 impl Bars {
     pub(super) fn new() -> Self {
-        Self {
-            all: MultiProgress::new(),
-        }
+        Self { all: MultiProgress::new() }
     }
 }
 
@@ -31,12 +29,7 @@ impl Progress for Bars {
         bar.set_style(style("{spinner} {prefix} {elapsed} {wide_msg}"));
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(TICK);
-        Box::new(Bar {
-            all: self.all.clone(),
-            bar,
-            what: what.to_owned(),
-            began: Instant::now(),
-        })
+        Box::new(Bar { all: self.all.clone(), bar, what: what.to_owned(), began: Instant::now() })
     }
 }
 
@@ -50,9 +43,7 @@ struct Bar {
 impl StepView for Bar {
     fn total(&self, units: u64) {
         self.bar.set_length(units);
-        self.bar.set_style(style(
-            "{spinner} {prefix} {bar:30} {percent:>3}% {elapsed} {wide_msg}",
-        ));
+        self.bar.set_style(style("{spinner} {prefix} {bar:30} {percent:>3}% {elapsed} {wide_msg}"));
     }
 
     fn advance(&self, units: u64) {
@@ -80,9 +71,7 @@ fn style(template: &str) -> ProgressStyle {
 
 /// A note may quote a tool or a package: control characters must not reach the terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

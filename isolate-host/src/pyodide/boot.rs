@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use wasmtime::{Store, TypedFunc, WasmParams, WasmResults};
 
+use super::STDLIB_ZIP;
 use super::platform::{self, PLATFORM_PATH};
 use super::runtime::Runtime;
-use super::STDLIB_ZIP;
 use crate::emscripten::files::{Layer, LayerError};
 use crate::emscripten::memory::GuestMemory;
 use crate::isolate::guest::Guest;
@@ -44,7 +44,9 @@ pub fn platform_layer() -> Layer {
     static LAYER: LazyLock<Layer> = LazyLock::new(|| {
         let mut layer = Layer::builder();
         for (path, content) in platform::sources() {
-            layer.file(&format!("{PLATFORM_PATH}/{path}"), content).expect("paths in this executable are plain");
+            layer
+                .file(&format!("{PLATFORM_PATH}/{path}"), content)
+                .expect("paths in this executable are plain");
         }
         layer.build()
     });
@@ -139,7 +141,11 @@ pub async fn attribute(store: &mut Store<Guest>, module: &str, name: &str) -> wa
 }
 
 /// Calls a Python function without arguments, with no other Python frame alive.
-pub async fn call_function(store: &mut Store<Guest>, module: &str, name: &'static str) -> wasmtime::Result<()> {
+pub async fn call_function(
+    store: &mut Store<Guest>,
+    module: &str,
+    name: &'static str,
+) -> wasmtime::Result<()> {
     let function = attribute(store, module, name).await?;
     let glue = store.data().parts().glue;
     let pump = glue.get_typed_func::<u32, i32>(&mut *store, "pump")?;
@@ -151,7 +157,10 @@ pub async fn call_function(store: &mut Store<Guest>, module: &str, name: &'stati
     }
 }
 
-fn export<P: WasmParams, R: WasmResults>(store: &mut Store<Guest>, name: &str) -> wasmtime::Result<TypedFunc<P, R>> {
+fn export<P: WasmParams, R: WasmResults>(
+    store: &mut Store<Guest>,
+    name: &str,
+) -> wasmtime::Result<TypedFunc<P, R>> {
     let main = store.data().parts().main;
     main.get_typed_func(&mut *store, name)
 }
@@ -187,5 +196,7 @@ fn address(store: &mut Store<Guest>, name: &str) -> wasmtime::Result<u32> {
     let main = store.data().parts().main;
     let global = main.get_global(&mut *store, name);
     let value = global.and_then(|global| global.get(&mut *store).i32());
-    value.map(|value| value as u32).ok_or_else(|| wasmtime::format_err!("Pyodide's main module exports no `{name}`"))
+    value
+        .map(|value| value as u32)
+        .ok_or_else(|| wasmtime::format_err!("Pyodide's main module exports no `{name}`"))
 }

@@ -94,7 +94,13 @@ impl CodeCache {
         format!("{key}-{}.cwasm", self.engine_key)
     }
 
-    fn compile(&self, name: &str, path: &std::path::Path, progress: &dyn Progress, wasm: Vec<u8>) -> Result<(), CompileError> {
+    fn compile(
+        &self,
+        name: &str,
+        path: &std::path::Path,
+        progress: &dyn Progress,
+        wasm: Vec<u8>,
+    ) -> Result<(), CompileError> {
         let step = progress.step(&format!("compile `{name}`"));
         let code = self
             .engine
@@ -106,7 +112,10 @@ impl CodeCache {
         Ok(())
     }
 
-    #[expect(unsafe_code, reason = "loading compiled code is unsafe by nature; this is the one place that does it")]
+    #[expect(
+        unsafe_code,
+        reason = "loading compiled code is unsafe by nature; this is the one place that does it"
+    )]
     fn load(&self, path: PathBuf) -> Result<Module, CompileError> {
         // SAFETY: the file is one this user's processes wrote through `compile`: the
         // folder is checked to be ours and writable by nobody else, files in it appear

@@ -29,7 +29,8 @@ pub fn fetch(scratch: &Path, progress: &dyn Progress) -> Result<PyodidePackage, 
         Some(path) => PathBuf::from(path),
         None => download(scratch, progress)?,
     };
-    let bytes = std::fs::read(&archive).map_err(|source| RuntimeError::ReadArchive { path: archive.clone(), source })?;
+    let bytes = std::fs::read(&archive)
+        .map_err(|source| RuntimeError::ReadArchive { path: archive.clone(), source })?;
     let found = content_key(&bytes);
     if found != PYODIDE_SHA256 {
         return Err(RuntimeError::WrongHash { found, expected: PYODIDE_SHA256 });

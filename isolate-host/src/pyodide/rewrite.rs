@@ -22,8 +22,8 @@ use std::ops::Range;
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    ConstExpr, EntityType, ExportKind, ExportSection, GlobalSection, GlobalType, ImportSection,
-    MemoryType, Module, RawSection, SectionId, ValType,
+    ConstExpr, EntityType, ExportKind, ExportSection, GlobalSection, GlobalType, ImportSection, MemoryType,
+    Module, RawSection, SectionId, ValType,
 };
 use wasmparser::{ExternalKind, Operator, Parser, Payload, TypeRef};
 
@@ -56,7 +56,9 @@ pub enum RewriteError {
     DataOffset,
     #[error("found an imported global `{module}.{name}`, expected only `GOT.func` ones in the main module")]
     MainGlobalImport { module: String, name: String },
-    #[error("found data segments that end at {end}, expected them inside the {memory} bytes of initial memory")]
+    #[error(
+        "found data segments that end at {end}, expected them inside the {memory} bytes of initial memory"
+    )]
     DataBounds { end: u64, memory: u64 },
 }
 
@@ -187,7 +189,11 @@ impl Facts {
                         let import = import?;
                         match import.ty {
                             TypeRef::Global(ty) => {
-                                facts.imported_globals.push((import.module.to_owned(), import.name.to_owned(), ty));
+                                facts.imported_globals.push((
+                                    import.module.to_owned(),
+                                    import.name.to_owned(),
+                                    ty,
+                                ));
                             }
                             TypeRef::Memory(ty) => facts.memory = Some(ty),
                             _ => {}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::Module;
 
 use super::code_cache::{CodeCache, CompileError, content_key};
+use super::engine::{self, Allocation};
 use super::rewrite::{self, RewriteError, Role};
 use super::{PYODIDE_SHA256, PYODIDE_VERSION, package, platform};
 use crate::cache::{CacheDir, CacheError};
@@ -22,13 +23,18 @@ const SECTION: &str = "runtime";
 pub enum RuntimeError {
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error("cannot run `npm`, which downloads Pyodide; install Node.js with npm, or set `{}` to a copy of `pyodide-{PYODIDE_VERSION}.tgz`", package::ARCHIVE_VARIABLE)]
+    #[error(
+        "cannot run `npm`, which downloads Pyodide; install Node.js with npm, or set `{}` to a copy of `pyodide-{PYODIDE_VERSION}.tgz`",
+        package::ARCHIVE_VARIABLE
+    )]
     NoNpm(#[source] std::io::Error),
     #[error("`npm pack {spec}` failed ({status}): {said}")]
     Download { spec: String, status: String, said: String },
     #[error("cannot read the Pyodide archive `{path}`")]
     ReadArchive { path: PathBuf, source: std::io::Error },
-    #[error("found a Pyodide archive with SHA-256 {found}, expected {expected}: it is not `pyodide@{PYODIDE_VERSION}` as published; nothing of it was used")]
+    #[error(
+        "found a Pyodide archive with SHA-256 {found}, expected {expected}: it is not `pyodide@{PYODIDE_VERSION}` as published; nothing of it was used"
+    )]
     WrongHash { found: String, expected: &'static str },
     #[error("cannot unpack the Pyodide archive")]
     Unpack(#[source] std::io::Error),
@@ -44,7 +50,9 @@ pub enum RuntimeError {
     Engine(String),
     #[error("cannot read or write the installed runtime at `{path}`")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("the installed runtime at `{path}` is damaged ({what}); remove the folder and run the command again")]
+    #[error(
+        "the installed runtime at `{path}` is damaged ({what}); remove the folder and run the command again"
+    )]
     Damaged { path: PathBuf, what: String },
 }
 
@@ -92,8 +100,7 @@ fn key() -> String {
 pub fn status(cache: &CacheDir) -> Result<Status, RuntimeError> {
     let folder = cache.section(SECTION)?.join(key());
     let installed = read_manifest(&folder)?;
-    let engine = super::engine::new_engine().map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-    let code = CodeCache::new(engine, cache.clone());
+    let code = CodeCache::new(open_engine(Allocation::OnDemand)?, cache.clone());
     let compiled = installed.as_ref().is_some_and(|installed| code.contains(&installed.main_sha256));
     Ok(Status { folder, installed, compiled })
 }
@@ -101,9 +108,12 @@ pub fn status(cache: &CacheDir) -> Result<Status, RuntimeError> {
 /// Installs the runtime unless it is there, and loads it.
 ///
 /// Takes most of a minute on a new machine, milliseconds afterwards. Blocks.
-pub fn install(cache: &CacheDir, progress: &dyn Progress) -> Result<Runtime, RuntimeError> {
-    let engine = super::engine::new_engine().map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-    let code = CodeCache::new(engine, cache.clone());
+pub fn install(
+    cache: &CacheDir,
+    allocation: Allocation,
+    progress: &dyn Progress,
+) -> Result<Runtime, RuntimeError> {
+    let code = CodeCache::new(open_engine(allocation)?, cache.clone());
     let folder = cache.section(SECTION)?.join(key());
     if read_manifest(&folder)?.is_none() {
         let _lock = cache.lock(&format!("{SECTION}-{}", key()), progress)?;
@@ -112,6 +122,10 @@ pub fn install(cache: &CacheDir, progress: &dyn Progress) -> Result<Runtime, Run
         }
     }
     load(&folder, code, progress)
+}
+
+fn open_engine(allocation: Allocation) -> Result<wasmtime::Engine, RuntimeError> {
+    engine::new_engine(allocation).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
 }
 
 fn read_manifest(folder: &std::path::Path) -> Result<Option<Installed>, RuntimeError> {
@@ -178,9 +192,15 @@ fn initial_memory(wasm: &[u8]) -> Result<(Vec<u8>, u32), RuntimeError> {
     Ok((image, (memory / 65536) as u32))
 }
 
-fn load(folder: &std::path::Path, code: Arc<CodeCache>, progress: &dyn Progress) -> Result<Runtime, RuntimeError> {
-    let installed = read_manifest(folder)?
-        .ok_or_else(|| RuntimeError::Damaged { path: folder.to_owned(), what: "no installed.json".to_owned() })?;
+fn load(
+    folder: &std::path::Path,
+    code: Arc<CodeCache>,
+    progress: &dyn Progress,
+) -> Result<Runtime, RuntimeError> {
+    let installed = read_manifest(folder)?.ok_or_else(|| RuntimeError::Damaged {
+        path: folder.to_owned(),
+        what: "no installed.json".to_owned(),
+    })?;
     let read = |name: &str, expected: &str| {
         let path = folder.join(name);
         let bytes = std::fs::read(&path).map_err(|source| RuntimeError::Io { path, source })?;
@@ -194,10 +214,8 @@ fn load(folder: &std::path::Path, code: Arc<CodeCache>, progress: &dyn Progress)
     let initial_memory = read("initial-memory.bin", &installed.initial_memory_sha256)?.into();
     let stdlib_zip = read("python_stdlib.zip", &installed.stdlib_sha256)?.into();
     let main = code.module("Pyodide", &installed.main_sha256, progress, || {
-        read("main.wasm", &installed.main_sha256).map_err(|error| CompileError::Compile {
-            name: "Pyodide".to_owned(),
-            reason: error.to_string(),
-        })
+        read("main.wasm", &installed.main_sha256)
+            .map_err(|error| CompileError::Compile { name: "Pyodide".to_owned(), reason: error.to_string() })
     })?;
     Ok(Runtime { code, main, initial_memory, initial_pages: installed.initial_pages, stdlib_zip })
 }

@@ -37,7 +37,11 @@ pub struct Identity {
 }
 
 /// Writes the isolate's state to `file`. The isolate is not called meanwhile.
-pub fn capture(store: &mut Store<Guest>, identity: Identity, file: &mut std::fs::File) -> Result<(), CaptureError> {
+pub fn capture(
+    store: &mut Store<Guest>,
+    identity: Identity,
+    file: &mut std::fs::File,
+) -> Result<(), CaptureError> {
     make_immortal(store);
     let manifest = describe(store, identity)?;
     let overlay = encode_overlay(&store.data().files.overlay_entries()?);
@@ -71,9 +75,12 @@ fn describe(store: &mut Store<Guest>, identity: Identity) -> Result<Manifest, Ca
     for (name, _) in program.state_globals() {
         globals.insert(name.clone(), read_global(store, parts.main, name)?);
     }
-    let entries: Vec<_> = store.data().links.got.iter().map(|entry| (entry.name.clone(), entry.global)).collect();
-    let offset_table =
-        entries.into_iter().map(|(name, global)| (name, global.get(&mut *store).i32().unwrap_or(0))).collect();
+    let entries: Vec<_> =
+        store.data().links.got.iter().map(|entry| (entry.name.clone(), entry.global)).collect();
+    let offset_table = entries
+        .into_iter()
+        .map(|(name, global)| (name, global.get(&mut *store).i32().unwrap_or(0)))
+        .collect();
     let loaded: Vec<_> = store
         .data()
         .links
@@ -84,7 +91,9 @@ fn describe(store: &mut Store<Guest>, identity: Identity) -> Result<Manifest, Ca
     let mut libraries = Vec::new();
     for (library, instance, memory_base, table_base) in loaded {
         let mut globals = BTreeMap::new();
-        for export in library.module.exports().filter(|export| export.name().starts_with(GLOBAL_EXPORT_PREFIX)) {
+        for export in
+            library.module.exports().filter(|export| export.name().starts_with(GLOBAL_EXPORT_PREFIX))
+        {
             globals.insert(export.name().to_owned(), read_global(store, instance, export.name())?);
         }
         let (path, content) = (library.path.clone(), library.content.clone());

@@ -71,12 +71,12 @@ impl Snapshot {
         if length > FILE_LIMIT {
             return Err(SnapshotError::Bounds { section: "file", range: 0..length, file: FILE_LIMIT });
         }
-        Self::parse(std::fs::read(path).map_err(failed)?.into())
+        Self::parse(&Bytes::from(std::fs::read(path).map_err(failed)?))
     }
 
     /// The same for bytes that are in memory.
-    pub fn parse(file: Bytes) -> Result<Self, SnapshotError> {
-        let header = Header::judge(&file)?;
+    pub fn parse(file: &Bytes) -> Result<Self, SnapshotError> {
+        let header = Header::judge(file)?;
         let section = |name: &'static str, index: usize| {
             let range = header.sections[index].clone();
             let bytes = file.slice(range.start as usize..range.end as usize);

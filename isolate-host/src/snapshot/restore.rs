@@ -71,7 +71,12 @@ pub struct Expected<'a> {
 }
 
 /// Whether a snapshot is of this deployment and fits this host.
-pub fn compare(manifest: &Manifest, image_bytes: u64, expected: &Expected<'_>, program: &Program) -> Result<(), Mismatch> {
+pub fn compare(
+    manifest: &Manifest,
+    image_bytes: u64,
+    expected: &Expected<'_>,
+    program: &Program,
+) -> Result<(), Mismatch> {
     if manifest.deployment != *expected.deployment {
         let (found, expected) = (manifest.deployment.clone(), expected.deployment.clone());
         return Err(Mismatch::Deployment { found, expected });
@@ -174,9 +179,17 @@ impl Plan {
             add_got_entry(&mut *store, name.clone(), *value as u32, true)?;
         }
         for planned in &self.libraries {
-            let (library, memory_base, table_base) = (&planned.library, planned.memory_base, planned.table_base);
-            let instance =
-                bind::instantiate(&mut *store, &self.program, library, &planned.sources, memory_base, table_base).await?;
+            let (library, memory_base, table_base) =
+                (&planned.library, planned.memory_base, planned.table_base);
+            let instance = bind::instantiate(
+                &mut *store,
+                &self.program,
+                library,
+                &planned.sources,
+                memory_base,
+                table_base,
+            )
+            .await?;
             for (export, value) in &planned.globals {
                 set_global(store, instance, export, *value)?;
             }
@@ -220,7 +233,9 @@ fn find_libraries(
             return Err(Mismatch::LibraryContent { path, found, expected });
         }
         // Between libraries the table grows by the entries appended one by one.
-        table += manifest.appended.iter().filter(|(index, _)| (table..saved.table_base).contains(index)).count() as u32;
+        table +=
+            manifest.appended.iter().filter(|(index, _)| (table..saved.table_base).contains(index)).count()
+                as u32;
         if saved.table_base != table {
             return Err(Mismatch::TableBase { path, found: saved.table_base, expected: table });
         }
@@ -236,7 +251,9 @@ fn plan_globals<'a>(
 ) -> Result<Vec<(ModuleExport, i32)>, Mismatch> {
     saved
         .map(|(name, value)| {
-            let export = module.get_export_index(name).ok_or_else(|| Mismatch::GlobalUnknown { name: name.clone() })?;
+            let export = module
+                .get_export_index(name)
+                .ok_or_else(|| Mismatch::GlobalUnknown { name: name.clone() })?;
             Ok((export, *value))
         })
         .collect()

@@ -23,16 +23,9 @@ impl Reply {
     pub(super) fn from_head(mut head: response::Parts) -> Self {
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let start = text(wire::START).and_then(|word| word.parse().ok());
-        let restore = text(wire::RESTORE_US)
-            .and_then(|number| number.parse().ok())
-            .map(Duration::from_micros);
-        Self {
-            status: head.status,
-            start,
-            restore,
-            host: head.headers.remove(wire::HOST),
-            body_bytes: 0,
-        }
+        let restore =
+            text(wire::RESTORE_US).and_then(|number| number.parse().ok()).map(Duration::from_micros);
+        Self { status: head.status, start, restore, host: head.headers.remove(wire::HOST), body_bytes: 0 }
     }
 }
 
@@ -65,10 +58,6 @@ impl Failure {
     }
 
     pub(super) fn of(error: &hyper::Error) -> Self {
-        if error.is_parse() {
-            Self::NotHttp
-        } else {
-            Self::Closed
-        }
+        if error.is_parse() { Self::NotHttp } else { Self::Closed }
     }
 }

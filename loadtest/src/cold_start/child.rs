@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use std::os::unix::process::CommandExt;
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group,
-    waitid,
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid,
 };
 
 /// How long the descendants of a killed child may take to disappear. Killed ones are gone
@@ -28,18 +27,10 @@ impl ChildGroup {
     /// Starts it with nothing to read, and both outputs in the file `log`.
     pub(crate) fn spawn(mut command: Command, log: &Path) -> io::Result<Self> {
         let output = File::create(log)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
-        Ok(Self {
-            child,
-            pid,
-            log: log.to_owned(),
-        })
+        Ok(Self { child, pid, log: log.to_owned() })
     }
 
     /// Whether it has ended. It is not reaped by that: until it is, nobody else can get its
@@ -101,10 +92,7 @@ mod tests {
     async fn until(condition: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "the condition did not come true within 20 s"
-            );
+            assert!(Instant::now() < deadline, "the condition did not come true within 20 s");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -140,10 +128,8 @@ mod tests {
     #[tokio::test]
     async fn a_child_may_end_in_its_own_way() {
         let folder = tempfile::tempdir().unwrap();
-        let child = shell(
-            "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done",
-            folder.path(),
-        );
+        let child =
+            shell("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done", folder.path());
         until(|| child.last_words(1) == "up").await;
         child.terminate(Duration::from_secs(20)).await;
         assert!(child.has_ended());

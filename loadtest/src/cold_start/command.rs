@@ -28,19 +28,11 @@ impl CommandLine {
     pub(crate) fn parse(text: &str) -> Result<Self, CommandError> {
         let words = shlex::split(text).ok_or_else(|| CommandError::Quotes(text.to_owned()))?;
         let environment: Vec<_> = words.iter().map_while(|word| assignment(word)).collect();
-        let words: Vec<_> = words
-            .into_iter()
-            .skip(environment.len())
-            .map(OsString::from)
-            .collect();
+        let words: Vec<_> = words.into_iter().skip(environment.len()).map(OsString::from).collect();
         if words.is_empty() {
             return Err(CommandError::Empty(text.to_owned()));
         }
-        Ok(Self {
-            text: text.to_owned(),
-            environment,
-            words,
-        })
+        Ok(Self { text: text.to_owned(), environment, words })
     }
 
     pub(crate) fn of_program(program: &Path) -> Self {
@@ -52,11 +44,7 @@ impl CommandLine {
     }
 
     pub(crate) fn needing_port(self) -> Result<Self, CommandError> {
-        if self.text.contains(PORT) {
-            Ok(self)
-        } else {
-            Err(CommandError::NoPort(self.text))
-        }
+        if self.text.contains(PORT) { Ok(self) } else { Err(CommandError::NoPort(self.text)) }
     }
 
     pub(crate) fn with_port(&self, port: u16) -> Command {
@@ -77,11 +65,7 @@ impl CommandLine {
 
     /// The same environment, another program.
     pub(crate) fn with_words(&self, words: Vec<OsString>) -> Self {
-        Self {
-            text: self.text.clone(),
-            environment: self.environment.clone(),
-            words,
-        }
+        Self { text: self.text.clone(), environment: self.environment.clone(), words }
     }
 
     fn command(&self, fill_in: impl Fn(&str) -> String) -> Command {
@@ -91,11 +75,7 @@ impl CommandLine {
         };
         let mut command = Command::new(fill_in_os(&self.words[0]));
         command.args(self.words[1..].iter().map(|word| fill_in_os(word)));
-        command.envs(
-            self.environment
-                .iter()
-                .map(|(name, value)| (name, fill_in(value))),
-        );
+        command.envs(self.environment.iter().map(|(name, value)| (name, fill_in(value))));
         command
     }
 }
@@ -103,9 +83,8 @@ impl CommandLine {
 /// `NAME=value`, as shells take them in front of a command.
 fn assignment(word: &str) -> Option<(String, String)> {
     let (name, value) = word.split_once('=')?;
-    let allowed = |(index, c): (usize, char)| {
-        c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit())
-    };
+    let allowed =
+        |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit());
     let valid = !name.is_empty() && name.chars().enumerate().all(allowed);
     valid.then(|| (name.to_owned(), value.to_owned()))
 }
@@ -117,9 +96,7 @@ pub(crate) fn find_program(name: &OsStr) -> Option<PathBuf> {
         return path.is_file().then(|| path.to_owned());
     }
     let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join(path))
-        .find(|file| file.is_file())
+    std::env::split_paths(&folders).map(|folder| folder.join(path)).find(|file| file.is_file())
 }
 
 #[cfg(test)]
@@ -127,24 +104,17 @@ mod tests {
     use super::*;
 
     fn arguments(command: &Command) -> Vec<&str> {
-        command
-            .get_args()
-            .map(|argument| argument.to_str().unwrap())
-            .collect()
+        command.get_args().map(|argument| argument.to_str().unwrap()).collect()
     }
 
     #[test]
     fn words_environment_and_port_are_told_apart() {
-        let line =
-            CommandLine::parse("A=1 B='x {port}' uvicorn 'my app:app' --port {port}").unwrap();
+        let line = CommandLine::parse("A=1 B='x {port}' uvicorn 'my app:app' --port {port}").unwrap();
         let command = line.needing_port().unwrap().with_port(8123);
         assert_eq!(command.get_program(), "uvicorn");
         assert_eq!(arguments(&command), ["my app:app", "--port", "8123"]);
         let environment: Vec<_> = command.get_envs().collect();
-        assert_eq!(
-            environment[1],
-            (OsStr::new("B"), Some(OsStr::new("x 8123")))
-        );
+        assert_eq!(environment[1], (OsStr::new("B"), Some(OsStr::new("x 8123"))));
     }
 
     #[test]
@@ -155,21 +125,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_is_refused() {
-        let error = |text: &str| {
-            CommandLine::parse(text)
-                .and_then(CommandLine::needing_port)
-                .unwrap_err()
-        };
-        assert_eq!(
-            error("uvicorn 'app"),
-            CommandError::Quotes("uvicorn 'app".to_owned())
-        );
+        let error = |text: &str| CommandLine::parse(text).and_then(CommandLine::needing_port).unwrap_err();
+        assert_eq!(error("uvicorn 'app"), CommandError::Quotes("uvicorn 'app".to_owned()));
         assert_eq!(error("A=1"), CommandError::Empty("A=1".to_owned()));
-        assert!(
-            error("uvicorn app:app")
-                .to_string()
-                .contains("{port} in it")
-        );
+        assert!(error("uvicorn app:app").to_string().contains("{port} in it"));
     }
 
     #[test]

@@ -29,13 +29,8 @@ pub(crate) enum FleetError {
     #[error(
         "the router was not ready within {timeout:?}; raise --ready-timeout, or see its last lines:\n{last_words}"
     )]
-    TimedOut {
-        timeout: Duration,
-        last_words: String,
-    },
-    #[error(
-        "the router's ready file is not understood; do router and loadtest come from the same build?"
-    )]
+    TimedOut { timeout: Duration, last_words: String },
+    #[error("the router's ready file is not understood; do router and loadtest come from the same build?")]
     ReadyFile(#[source] serde_json::Error),
     #[error("found no `router` in `{}`, expected it beside this program; build it (`cargo build --release`), or name it with --router", folder.display())]
     NoRouter { folder: PathBuf },
@@ -65,51 +60,26 @@ impl Fleet {
         hosts: &HostPattern,
         timeout: Duration,
     ) -> Result<Self, FleetError> {
-        let folder = tempfile::tempdir().map_err(|source| FleetError::Write {
-            folder: std::env::temp_dir(),
-            source,
-        })?;
+        let folder = tempfile::tempdir()
+            .map_err(|source| FleetError::Write { folder: std::env::temp_dir(), source })?;
         let config = folder.path().join("cold-start.toml");
         let ready_file = folder.path().join("ready.json");
         let worker = worker
             .canonicalize()
-            .map_err(|source| FleetError::NoWorker {
-                folder: worker.to_owned(),
-                source,
-            })?;
-        std::fs::write(&config, shard_file(&worker, hosts)).map_err(|source| {
-            FleetError::Write {
-                folder: folder.path().to_owned(),
-                source,
-            }
-        })?;
+            .map_err(|source| FleetError::NoWorker { folder: worker.to_owned(), source })?;
+        std::fs::write(&config, shard_file(&worker, hosts))
+            .map_err(|source| FleetError::Write { folder: folder.path().to_owned(), source })?;
 
         let mut command = router.as_written();
-        command
-            .arg("--config")
-            .arg(&config)
-            .arg("--ready-file")
-            .arg(&ready_file);
-        let router =
-            ChildGroup::spawn(command, &folder.path().join("router.log")).map_err(|source| {
-                FleetError::Start {
-                    command: router.text().to_owned(),
-                    source,
-                }
-            })?;
+        command.arg("--config").arg(&config).arg("--ready-file").arg(&ready_file);
+        let router = ChildGroup::spawn(command, &folder.path().join("router.log"))
+            .map_err(|source| FleetError::Start { command: router.text().to_owned(), source })?;
         let ready = until_ready(&router, &ready_file, timeout).await?;
-        Ok(Self {
-            router,
-            ready,
-            _folder: folder,
-        })
+        Ok(Self { router, ready, _folder: folder })
     }
 
     pub(crate) fn addresses(&self) -> Addresses {
-        Addresses {
-            data: self.ready.data,
-            admin: self.ready.admin,
-        }
+        Addresses { data: self.ready.data, admin: self.ready.admin }
     }
 
     /// Lets it drain; what is left is killed. Dropping it without this kills it at once.
@@ -118,11 +88,7 @@ impl Fleet {
     }
 }
 
-async fn until_ready(
-    router: &ChildGroup,
-    file: &Path,
-    timeout: Duration,
-) -> Result<ReadyFile, FleetError> {
+async fn until_ready(router: &ChildGroup, file: &Path, timeout: Duration) -> Result<ReadyFile, FleetError> {
     let deadline = Instant::now() + timeout;
     let mut progress = Progress::waiting();
     loop {
@@ -131,15 +97,10 @@ async fn until_ready(
             return serde_json::from_slice(&text).map_err(FleetError::ReadyFile);
         }
         if router.has_ended() {
-            return Err(FleetError::Ended {
-                last_words: router.last_words(30),
-            });
+            return Err(FleetError::Ended { last_words: router.last_words(30) });
         }
         if Instant::now() >= deadline {
-            return Err(FleetError::TimedOut {
-                timeout,
-                last_words: router.last_words(30),
-            });
+            return Err(FleetError::TimedOut { timeout, last_words: router.last_words(30) });
         }
         progress.show(0, format!("starting the router: {}", router.last_words(1)));
         tokio::time::sleep(LOOK_EVERY).await;
@@ -169,9 +130,5 @@ pub(crate) fn router_beside_us() -> Result<CommandLine, FleetError> {
         .and_then(|program| program.parent().map(Path::to_owned))
         .unwrap_or_default();
     let router = folder.join("router");
-    if router.is_file() {
-        Ok(CommandLine::of_program(&router))
-    } else {
-        Err(FleetError::NoRouter { folder })
-    }
+    if router.is_file() { Ok(CommandLine::of_program(&router)) } else { Err(FleetError::NoRouter { folder }) }
 }

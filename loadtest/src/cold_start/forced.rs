@@ -19,27 +19,16 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ColdStartError {
     #[error("the router at {router} gave no answer for `{worker}`")]
-    NoAnswer {
-        router: std::net::SocketAddr,
-        worker: WorkerName,
-        source: Failure,
-    },
+    NoAnswer { router: std::net::SocketAddr, worker: WorkerName, source: Failure },
     #[error(
         "`{worker}` answered with {status} `{body}`, expected 200; mend the worker or choose another --path"
     )]
-    Status {
-        worker: WorkerName,
-        status: u16,
-        body: String,
-    },
+    Status { worker: WorkerName, status: u16, body: String },
     #[error(
         "the answer says it started `{found}`, expected `cold`: an isolate of `{worker}` was there although all had been \
          evicted; measure a fleet that nobody else sends requests to"
     )]
-    NotCold {
-        worker: WorkerName,
-        found: StartKind,
-    },
+    NotCold { worker: WorkerName, found: StartKind },
     #[error("the answer does not say how it started, expected the header `{header}`; is this a warmshard router?", header = warmshard_config::wire::START)]
     NotSaid,
 }
@@ -65,13 +54,7 @@ impl ForcedColdStart {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = path;
         request.headers_mut().insert(http::header::HOST, host);
-        Self {
-            addresses,
-            worker,
-            request,
-            timeout,
-            isolate_expected: false,
-        }
+        Self { addresses, worker, request, timeout, isolate_expected: false }
     }
 
     /// Leaves no isolate of the worker. Only idle ones can be evicted, and the one that just
@@ -95,41 +78,23 @@ impl ForcedColdStart {
         let answer = tokio::time::timeout(self.timeout, client::once(router, request)).await;
         let took = begun.elapsed();
 
-        let (reply, body) =
-            answer
-                .unwrap_or(Err(Failure::Timeout))
-                .map_err(|source| ColdStartError::NoAnswer {
-                    router,
-                    worker: self.worker.clone(),
-                    source,
-                })?;
+        let (reply, body) = answer
+            .unwrap_or(Err(Failure::Timeout))
+            .map_err(|source| ColdStartError::NoAnswer { router, worker: self.worker.clone(), source })?;
         if reply.status != http::StatusCode::OK {
-            let body = String::from_utf8_lossy(&body[..body.len().min(500)])
-                .trim()
-                .to_owned();
+            let body = String::from_utf8_lossy(&body[..body.len().min(500)]).trim().to_owned();
             let status = reply.status.as_u16();
-            return Err(ColdStartError::Status {
-                worker: self.worker.clone(),
-                status,
-                body,
-            });
+            return Err(ColdStartError::Status { worker: self.worker.clone(), status, body });
         }
         match reply.start {
             Some(StartKind::Cold) => {}
             Some(found) => {
-                return Err(ColdStartError::NotCold {
-                    worker: self.worker.clone(),
-                    found,
-                });
+                return Err(ColdStartError::NotCold { worker: self.worker.clone(), found });
             }
             None => return Err(ColdStartError::NotSaid),
         }
         self.isolate_expected = true;
-        Ok(Measured {
-            took,
-            restore: reply.restore,
-            body,
-        })
+        Ok(Measured { took, restore: reply.restore, body })
     }
 }
 
@@ -143,10 +108,7 @@ mod tests {
 
     async fn against(data: &TestServer, admin: &TestServer) -> ForcedColdStart {
         ForcedColdStart::new(
-            Addresses {
-                data: data.address(),
-                admin: admin.address(),
-            },
+            Addresses { data: data.address(), admin: admin.address() },
             WorkerName::parse("hello").unwrap(),
             HeaderValue::from_static("hello.localhost"),
             Uri::from_static("/"),
@@ -155,9 +117,7 @@ mod tests {
     }
 
     fn cold() -> Answer {
-        Answer::ok("hello")
-            .header("x-warmshard-start", "cold")
-            .header("x-warmshard-restore-us", "700")
+        Answer::ok("hello").header("x-warmshard-start", "cold").header("x-warmshard-restore-us", "700")
     }
 
     #[tokio::test]
@@ -166,10 +126,7 @@ mod tests {
         let counted = Arc::clone(&evictions);
         let admin = TestServer::answering(move |request| {
             assert_eq!(
-                (
-                    request.method().as_str(),
-                    request.uri().to_string().as_str()
-                ),
+                (request.method().as_str(), request.uri().to_string().as_str()),
                 ("POST", "/evict?worker=hello")
             );
             // Still busy the first time it is asked after each run.
@@ -201,33 +158,18 @@ mod tests {
         let admin = TestServer::answering(|_| Answer::ok("{\"evicted\":1}")).await;
         let outcome = async |answer: fn() -> Answer| {
             let data = TestServer::answering(move |_| answer()).await;
-            against(&data, &admin)
-                .await
-                .run()
-                .await
-                .unwrap_err()
-                .to_string()
+            against(&data, &admin).await.run().await.unwrap_err().to_string()
         };
         assert!(
-            outcome(|| cold().header("x-warmshard-start", "warm"))
-                .await
-                .contains("`warm`, expected `cold`")
+            outcome(|| cold().header("x-warmshard-start", "warm")).await.contains("`warm`, expected `cold`")
         );
         assert!(
             outcome(|| cold().header("x-warmshard-start", "spare"))
                 .await
                 .contains("`spare`, expected `cold`")
         );
-        assert!(
-            outcome(|| cold().status(500))
-                .await
-                .contains("500 `hello`, expected 200")
-        );
-        assert!(
-            outcome(|| Answer::ok(""))
-                .await
-                .contains("x-warmshard-start")
-        );
+        assert!(outcome(|| cold().status(500)).await.contains("500 `hello`, expected 200"));
+        assert!(outcome(|| Answer::ok("")).await.contains("x-warmshard-start"));
     }
 
     #[tokio::test]
@@ -235,19 +177,9 @@ mod tests {
         let data = TestServer::answering(|_| cold()).await;
         let admin = TestServer::answering(|_| Answer::ok("no such worker").status(404)).await;
         let error = against(&data, &admin).await.prepare().await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("404 `no such worker`, expected 200"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("404 `no such worker`, expected 200"), "{error}");
         let admin = TestServer::answering(|_| Answer::ok("done")).await;
         let error = against(&data, &admin).await.prepare().await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("`done`, expected {\"evicted\":N}"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("`done`, expected {\"evicted\":N}"), "{error}");
     }
 }

@@ -21,21 +21,11 @@ pub(crate) enum NativeError {
     #[error("cannot start `{command}`; it is run without a shell, from the current folder")]
     Start { command: String, source: io::Error },
     #[error("`{command}` ended before it answered on port {port}; its last lines:\n{last_words}")]
-    Ended {
-        command: String,
-        port: u16,
-        last_words: String,
-    },
+    Ended { command: String, port: u16, last_words: String },
     #[error(
         "`{command}` gave no successful answer on port {port} within {timeout:?} (last: {last}); its last lines:\n{last_words}"
     )]
-    TimedOut {
-        command: String,
-        port: u16,
-        timeout: Duration,
-        last: Failure,
-        last_words: String,
-    },
+    TimedOut { command: String, port: u16, timeout: Duration, last: Failure, last_words: String },
     #[error("found no free port")]
     Port(#[source] io::Error),
     #[error("found no place for the output of the native server")]
@@ -58,27 +48,16 @@ impl NativeServer {
         let command = self.command.with_port(address.port());
 
         let begun = Instant::now();
-        let child =
-            ChildGroup::spawn(command, &folder.path().join("output")).map_err(|source| {
-                NativeError::Start {
-                    command: self.text(),
-                    source,
-                }
-            })?;
-        let body = self
-            .first_answer(address, &child, begun + self.timeout)
-            .await?;
+        let child = ChildGroup::spawn(command, &folder.path().join("output"))
+            .map_err(|source| NativeError::Start { command: self.text(), source })?;
+        let body = self.first_answer(address, &child, begun + self.timeout).await?;
         let took = begun.elapsed();
 
         // Somebody else may have taken the port in between, and answered.
         if child.has_ended() {
             return Err(self.ended(address, &child));
         }
-        Ok(Measured {
-            took,
-            restore: None,
-            body,
-        })
+        Ok(Measured { took, restore: None, body })
     }
 
     async fn first_answer(
@@ -114,21 +93,14 @@ impl NativeServer {
     fn request(&self, address: SocketAddr) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = self.path.clone();
-        let host = address
-            .to_string()
-            .parse()
-            .expect("an address is a valid header");
+        let host = address.to_string().parse().expect("an address is a valid header");
         request.headers_mut().insert(http::header::HOST, host);
         request
     }
 
     fn ended(&self, address: SocketAddr, child: &ChildGroup) -> NativeError {
         let last_words = child.last_words(20);
-        NativeError::Ended {
-            command: self.text(),
-            port: address.port(),
-            last_words,
-        }
+        NativeError::Ended { command: self.text(), port: address.port(), last_words }
     }
 
     fn text(&self) -> String {
@@ -146,9 +118,7 @@ mod tests {
 
     fn server(command: &str, timeout: Duration) -> NativeServer {
         NativeServer {
-            command: CommandLine::parse(command)
-                .and_then(CommandLine::needing_port)
-                .unwrap(),
+            command: CommandLine::parse(command).and_then(CommandLine::needing_port).unwrap(),
             path: Uri::from_static("/"),
             timeout,
         }
@@ -156,10 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_ends_is_told_with_its_last_words() {
-        let mut broken = server(
-            "sh -c 'echo port {port} is cursed; exit 3'",
-            Duration::from_secs(20),
-        );
+        let mut broken = server("sh -c 'echo port {port} is cursed; exit 3'", Duration::from_secs(20));
         let error = broken.run().await.unwrap_err();
         assert!(matches!(error, NativeError::Ended { .. }), "{error}");
         assert!(error.to_string().contains("is cursed"), "{error}");
@@ -167,10 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_never_answers_is_given_up() {
-        let mut silent = server(
-            "sh -c 'echo thinking {port}; sleep 600'",
-            Duration::from_millis(300),
-        );
+        let mut silent = server("sh -c 'echo thinking {port}; sleep 600'", Duration::from_millis(300));
         let error = silent.run().await.unwrap_err();
         assert!(matches!(error, NativeError::TimedOut { .. }), "{error}");
         assert!(error.to_string().contains("thinking"), "{error}");
@@ -178,13 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_missing_is_named() {
-        let error = server("no-such-program {port}", Duration::from_secs(1))
-            .run()
-            .await
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("`no-such-program {port}`"),
-            "{error}"
-        );
+        let error = server("no-such-program {port}", Duration::from_secs(1)).run().await.unwrap_err();
+        assert!(error.to_string().contains("`no-such-program {port}`"), "{error}");
     }
 }

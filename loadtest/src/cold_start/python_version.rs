@@ -35,21 +35,14 @@ fn interpreter(words: &[OsString]) -> Option<Vec<OsString>> {
 }
 
 fn is_python(word: &OsStr) -> bool {
-    let name = Path::new(word)
-        .file_name()
-        .and_then(OsStr::to_str)
-        .unwrap_or_default();
+    let name = Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default();
     name.starts_with("python") || name.starts_with("pypy")
 }
 
 /// The interpreter in the first line of a script.
 fn from_script(program: &Path) -> Option<Vec<OsString>> {
     let mut start = Vec::new();
-    File::open(program)
-        .ok()?
-        .take(1024)
-        .read_to_end(&mut start)
-        .ok()?;
+    File::open(program).ok()?.take(1024).read_to_end(&mut start).ok()?;
     let start = String::from_utf8_lossy(&start);
     let mut lines = start.strip_prefix("#!")?.lines();
     let first: Vec<&str> = lines.next()?.split_whitespace().collect();
@@ -81,9 +74,7 @@ fn ask(interpreter: &CommandLine) -> Option<String> {
 
 /// From `Python 3.13.1`, with anything around it.
 fn version_in(text: &str) -> Option<String> {
-    let line = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Python "))?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("Python "))?;
     Some(line.split_whitespace().next()?.to_owned())
 }
 
@@ -96,10 +87,7 @@ mod tests {
     /// A folder with a stand-in interpreter that knows only its version.
     fn folder_with_python() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        script(
-            &folder.path().join("python3"),
-            "#!/bin/sh\n[ \"$1\" = --version ] && echo Python 3.99.1\n",
-        );
+        script(&folder.path().join("python3"), "#!/bin/sh\n[ \"$1\" = --version ] && echo Python 3.99.1\n");
         folder
     }
 
@@ -116,14 +104,8 @@ mod tests {
     fn the_interpreter_itself_and_launchers_are_asked() {
         let folder = folder_with_python();
         let python = folder.path().join("python3").display().to_string();
-        assert_eq!(
-            version(&format!("{python} -m uvicorn app:app")).as_deref(),
-            Some("3.99.1")
-        );
-        assert_eq!(
-            version(&format!("env A=1 {python} serve.py")).as_deref(),
-            Some("3.99.1")
-        );
+        assert_eq!(version(&format!("{python} -m uvicorn app:app")).as_deref(), Some("3.99.1"));
+        assert_eq!(version(&format!("env A=1 {python} serve.py")).as_deref(), Some("3.99.1"));
     }
 
     #[test]
@@ -132,19 +114,10 @@ mod tests {
         let python = folder.path().join("python3").display().to_string();
         let short = folder.path().join("uvicorn");
         script(&short, &format!("#!{python}\nimport uvicorn\n"));
-        assert_eq!(
-            version(&format!("{} app:app", short.display())).as_deref(),
-            Some("3.99.1")
-        );
+        assert_eq!(version(&format!("{} app:app", short.display())).as_deref(), Some("3.99.1"));
         let long = folder.path().join("long");
-        script(
-            &long,
-            &format!("#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\nimport x\n"),
-        );
-        assert_eq!(
-            version(&format!("A=1 {} app:app", long.display())).as_deref(),
-            Some("3.99.1")
-        );
+        script(&long, &format!("#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\nimport x\n"));
+        assert_eq!(version(&format!("A=1 {} app:app", long.display())).as_deref(), Some("3.99.1"));
     }
 
     #[test]

@@ -60,42 +60,20 @@ impl Samples {
         let medians = [("cold", &self.cold), ("native", &self.native)].map(|(name, values)| {
             let last = *values.last()?;
             let spread = Spread::of(values)?;
-            Some(format!(
-                "{name} {} ms, median {} ms",
-                milliseconds(last),
-                spread.p50
-            ))
+            Some(format!("{name} {} ms, median {} ms", milliseconds(last), spread.p50))
         });
         let known: Vec<String> = medians.into_iter().flatten().collect();
-        if known.is_empty() {
-            "warming up".to_owned()
-        } else {
-            known.join("; ")
-        }
+        if known.is_empty() { "warming up".to_owned() } else { known.join("; ") }
     }
 }
 
 #[cfg(test)]
 impl Samples {
     pub(crate) fn saw_cold_of(&mut self, took: Duration, restore: Duration, body: Vec<u8>) {
-        self.saw_cold(
-            Measured {
-                took,
-                restore: Some(restore),
-                body,
-            },
-            Some(0),
-        );
+        self.saw_cold(Measured { took, restore: Some(restore), body }, Some(0));
     }
 
     pub(crate) fn saw_native_of(&mut self, took: Duration, body: Vec<u8>) {
-        self.saw_native(
-            Measured {
-                took,
-                restore: None,
-                body,
-            },
-            Some(0),
-        );
+        self.saw_native(Measured { took, restore: None, body }, Some(0));
     }
 }

@@ -30,10 +30,7 @@ pub(super) fn read(folder: &Path) -> Result<WorkerName, WorkerNameError> {
     };
     match resolve(files) {
         Ok(project) => Ok(project.config.name),
-        Err(source) => Err(WorkerNameError::Files {
-            folder: folder.to_owned(),
-            source,
-        }),
+        Err(source) => Err(WorkerNameError::Files { folder: folder.to_owned(), source }),
     }
 }
 
@@ -41,10 +38,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, WorkerNameError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(WorkerNameError::Read {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(WorkerNameError::Read { path: path.to_owned(), source }),
     }
 }
 
@@ -68,12 +62,7 @@ mod tests {
     fn a_folder_without_a_worker_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = read(folder.path()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains(&folder.path().display().to_string()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
         assert!(format!("{:#}", anyhow::Error::from(error)).contains("wrangler.jsonc"));
     }
 }

@@ -45,17 +45,11 @@ struct State {
 
 impl Board {
     pub(super) fn new(limit: NonZeroUsize) -> Self {
-        Self {
-            limit,
-            state: Mutex::default(),
-        }
+        Self { limit, state: Mutex::default() }
     }
 
     pub(super) fn offer(&self, arrival: Arrival) -> Offer {
-        let job = Job {
-            arrival,
-            queued: false,
-        };
+        let job = Job { arrival, queued: false };
         let mut state = self.state();
         while let Some(lane) = state.idle.pop() {
             // An idle lane's channel is empty; sending fails only if the lane is gone.
@@ -66,16 +60,9 @@ impl Board {
         if state.lanes.len() < self.limit.get() {
             let (sender, jobs) = mpsc::channel(1);
             state.lanes.push(sender);
-            return Offer::NewLane {
-                lane: state.lanes.len() - 1,
-                job,
-                jobs,
-            };
+            return Offer::NewLane { lane: state.lanes.len() - 1, job, jobs };
         }
-        state.backlog.push_back(Job {
-            queued: true,
-            ..job
-        });
+        state.backlog.push_back(Job { queued: true, ..job });
         Offer::Queued
     }
 
@@ -111,40 +98,18 @@ mod tests {
     #[test]
     fn lanes_are_opened_up_to_the_limit_and_then_jobs_queue() {
         let board = Board::new(NonZeroUsize::new(2).unwrap());
-        assert!(matches!(
-            board.offer(arrival(1)),
-            Offer::NewLane { lane: 0, .. }
-        ));
-        assert!(matches!(
-            board.offer(arrival(2)),
-            Offer::NewLane { lane: 1, .. }
-        ));
+        assert!(matches!(board.offer(arrival(1)), Offer::NewLane { lane: 0, .. }));
+        assert!(matches!(board.offer(arrival(2)), Offer::NewLane { lane: 1, .. }));
         assert!(matches!(board.offer(arrival(3)), Offer::Queued));
-        assert_eq!(
-            board.next(0),
-            Some(Job {
-                arrival: arrival(3),
-                queued: true
-            })
-        );
+        assert_eq!(board.next(0), Some(Job { arrival: arrival(3), queued: true }));
         assert_eq!(board.next(0), None);
     }
 
     #[test]
     fn the_lane_that_became_idle_last_is_used_first() {
         let board = Board::new(NonZeroUsize::new(8).unwrap());
-        let Offer::NewLane {
-            jobs: mut first, ..
-        } = board.offer(arrival(1))
-        else {
-            panic!()
-        };
-        let Offer::NewLane {
-            jobs: mut second, ..
-        } = board.offer(arrival(2))
-        else {
-            panic!()
-        };
+        let Offer::NewLane { jobs: mut first, .. } = board.offer(arrival(1)) else { panic!() };
+        let Offer::NewLane { jobs: mut second, .. } = board.offer(arrival(2)) else { panic!() };
         assert_eq!(board.next(0), None);
         assert_eq!(board.next(1), None);
         assert!(matches!(board.offer(arrival(3)), Offer::HandedOver));

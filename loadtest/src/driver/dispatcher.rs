@@ -17,9 +17,7 @@ use super::lane::Lane;
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
 pub(super) fn spawn(run: Arc<Run>, runtime: Handle) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name("dispatcher".to_owned())
-        .spawn(move || dispatch(&run, &runtime))
+    thread::Builder::new().name("dispatcher".to_owned()).spawn(move || dispatch(&run, &runtime))
 }
 
 fn dispatch(run: &Arc<Run>, runtime: &Handle) {

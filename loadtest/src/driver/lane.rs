@@ -24,12 +24,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(run: Arc<Run>, lane: usize, jobs: mpsc::Receiver<Job>) -> Self {
-        Self {
-            run,
-            lane,
-            jobs,
-            connection: None,
-        }
+        Self { run, lane, jobs, connection: None }
     }
 
     pub(super) async fn run(mut self, first: Job) {
@@ -71,25 +66,13 @@ impl Lane {
             Err(Failure::Timeout)
         } else {
             let answer = self.request(job.arrival.worker);
-            tokio::time::timeout_at(deadline.into(), answer)
-                .await
-                .unwrap_or(Err(Failure::Timeout))
+            tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or(Err(Failure::Timeout))
         };
         let latency = due.elapsed();
-        if outcome.is_err()
-            || !self
-                .connection
-                .as_ref()
-                .is_some_and(Connection::is_reusable)
-        {
+        if outcome.is_err() || !self.connection.as_ref().is_some_and(Connection::is_reusable) {
             self.connection = None;
         }
-        let sample = Sample {
-            worker: job.arrival.worker,
-            latency,
-            lag,
-            outcome,
-        };
+        let sample = Sample { worker: job.arrival.worker, latency, lag, outcome };
         self.run.measure().record(&sample);
     }
 
@@ -107,13 +90,8 @@ impl Lane {
 
     async fn request_anew(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, Failure> {
         self.connection = None;
-        let connection = self
-            .connection
-            .insert(Connection::open(self.run.plan.address).await?);
+        let connection = self.connection.insert(Connection::open(self.run.plan.address).await?);
         self.run.connections_opened.fetch_add(1, Ordering::Relaxed);
-        connection
-            .exchange(request, |_| ())
-            .await
-            .map_err(|error| error.failure)
+        connection.exchange(request, |_| ()).await.map_err(|error| error.failure)
     }
 }

@@ -69,11 +69,7 @@ async fn a_stall_shows_even_when_a_single_connection_hides_it_from_the_server() 
     let latency = run.measure().latency().unwrap();
     assert_eq!((latency.n, server.connections()), (200, 1));
     assert!(latency.p99 > 400.0, "{latency:?}");
-    assert!(
-        run.queued() >= 90,
-        "{} requests waited, about 100 expected",
-        run.queued()
-    );
+    assert!(run.queued() >= 90, "{} requests waited, about 100 expected", run.queued());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,11 +79,7 @@ async fn connections_are_kept_and_few() {
     run.drive(pending()).await.unwrap();
     assert_eq!(run.measure().succeeded(), 1000);
     assert_eq!(run.connections_opened() as usize, server.connections());
-    assert!(
-        server.connections() < 1000,
-        "{} connections for 1000 quick requests",
-        server.connections()
-    );
+    assert!(server.connections() < 1000, "{} connections for 1000 quick requests", server.connections());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,19 +87,13 @@ async fn a_server_that_closes_every_connection_causes_no_errors() {
     let server = TestServer::answering(|_| Answer::ok("hello").header("connection", "close")).await;
     let run = Run::new(plan(&server, "200", 64));
     run.drive(pending()).await.unwrap();
-    assert_eq!(
-        run.measure().errors().len(),
-        0,
-        "{:?}",
-        run.measure().errors()
-    );
+    assert_eq!(run.measure().errors().len(), 0, "{:?}", run.measure().errors());
     assert_eq!(server.connections(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_without_an_answer_end_as_timeouts() {
-    let server =
-        TestServer::answering(|_| Answer::ok("late").after(Duration::from_secs(600))).await;
+    let server = TestServer::answering(|_| Answer::ok("late").after(Duration::from_secs(600))).await;
     let mut plan = plan(&server, "50", 1024);
     plan.timeout = Duration::from_millis(300);
     let run = Run::new(plan);
@@ -118,8 +104,7 @@ async fn requests_without_an_answer_end_as_timeouts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_leaves_what_is_in_flight() {
-    let server =
-        TestServer::answering(|_| Answer::ok("late").after(Duration::from_secs(600))).await;
+    let server = TestServer::answering(|_| Answer::ok("late").after(Duration::from_secs(600))).await;
     let run = Run::new(plan_for(Duration::from_secs(600), &server, "50", 1024));
     let some_sent = async {
         while run.dispatched() < 10 {
@@ -127,11 +112,7 @@ async fn an_interrupt_leaves_what_is_in_flight() {
         }
     };
     assert_eq!(run.drive(some_sent).await.unwrap(), Ending::Interrupted);
-    assert!(
-        (10..30_000).contains(&run.dispatched()),
-        "{} sent",
-        run.dispatched()
-    );
+    assert!((10..30_000).contains(&run.dispatched()), "{} sent", run.dispatched());
     assert_eq!(run.in_flight(), run.dispatched());
     assert_eq!(run.measure().completed(), 0);
 }

@@ -96,13 +96,7 @@ impl Interval {
         let centre = (rate + Z * Z / (2.0 * n)) / scale;
         let half = Z * (rate * (1.0 - rate) / n + Z * Z / (4.0 * n * n)).sqrt() / scale;
         let (low, high) = ((centre - half).max(0.0), (centre + half).min(1.0));
-        Some(Self {
-            rate,
-            low: low.min(rate),
-            high: high.max(rate),
-            hits,
-            of,
-        })
+        Some(Self { rate, low: low.min(rate), high: high.max(rate), hits, of })
     }
 }
 

@@ -20,21 +20,9 @@ pub struct Published {
 /// Means for a worker that imports httpx, fastapi and pydantic, published by Cloudflare
 /// with its announcement of Python Workers on memory snapshots.
 pub const PUBLISHED: [Published; 3] = [
-    Published {
-        platform: "Cloudflare Python Workers",
-        mean_s: 1.027,
-        measured_here: false,
-    },
-    Published {
-        platform: "AWS Lambda",
-        mean_s: 2.502,
-        measured_here: false,
-    },
-    Published {
-        platform: "Google Cloud Run",
-        mean_s: 3.069,
-        measured_here: false,
-    },
+    Published { platform: "Cloudflare Python Workers", mean_s: 1.027, measured_here: false },
+    Published { platform: "AWS Lambda", mean_s: 2.502, measured_here: false },
+    Published { platform: "Google Cloud Run", mean_s: 3.069, measured_here: false },
 ];
 
 /// What the cold starts are compared with.
@@ -97,24 +85,15 @@ impl ColdStartReport {
             path: args.path.to_string(),
             cold,
             versus,
-            ratio: cold
-                .zip(versus)
-                .map(|(cold, versus)| Ratio::of(&cold, &versus)),
+            ratio: cold.zip(versus).map(|(cold, versus)| Ratio::of(&cold, &versus)),
             restore: Spread::of(samples.restore()),
-            mean: Means {
-                cold: cold.map(|cold| cold.mean),
-                versus: versus.map(|versus| versus.mean),
-            },
+            mean: Means { cold: cold.map(|cold| cold.mean), versus: versus.map(|versus| versus.mean) },
             control,
             same_answer: samples.same_body(),
             warmup: args.warmup,
             pause_ms: milliseconds(args.pause),
             interrupted,
-            build: if cfg!(debug_assertions) {
-                "development"
-            } else {
-                "release"
-            },
+            build: if cfg!(debug_assertions) { "development" } else { "release" },
             published: PUBLISHED,
         }
     }
@@ -123,10 +102,7 @@ impl ColdStartReport {
 impl Ratio {
     fn of(cold: &Spread, versus: &Spread) -> Self {
         let times = |slow: f64, fast: f64| (slow / fast * 100.0).round() / 100.0;
-        Self {
-            p50: times(versus.p50, cold.p50),
-            p99: times(versus.p99, cold.p99),
-        }
+        Self { p50: times(versus.p50, cold.p50), p99: times(versus.p99, cold.p99) }
     }
 }
 

@@ -94,14 +94,7 @@ impl RunReport {
         let invalid_because = generator.problems();
         let names = args.workers.iter().map(ToString::to_string);
         let workers = names.zip(measure.workers()).map(|(name, count)| {
-            (
-                name,
-                Worker {
-                    requests: count.requests,
-                    cold: count.cold,
-                    failed: count.failed,
-                },
-            )
+            (name, Worker { requests: count.requests, cold: count.cold, failed: count.failed })
         });
         Self {
             format: "warmshard-loadtest-run/1",
@@ -121,11 +114,7 @@ impl RunReport {
             cold_rate: measure.cold_rate(),
             latency_ms: Latencies::of(&measure),
             restore_ms: measure.restore(),
-            errors: measure
-                .errors()
-                .iter()
-                .map(|(kind, n)| (kind.name().into_owned(), *n))
-                .collect(),
+            errors: measure.errors().iter().map(|(kind, n)| (kind.name().into_owned(), *n)).collect(),
             hosts: measure.hosts(),
             workers: workers.collect(),
             generator,
@@ -202,12 +191,8 @@ impl Generator {
 }
 
 fn starts(measure: &Measure) -> BTreeMap<&'static str, u64> {
-    let kinds = StartKind::ALL
-        .into_iter()
-        .map(|kind| (kind.as_str(), measure.started(Some(kind))));
-    kinds
-        .chain([("unlabelled", measure.started(None))])
-        .collect()
+    let kinds = StartKind::ALL.into_iter().map(|kind| (kind.as_str(), measure.started(Some(kind))));
+    kinds.chain([("unlabelled", measure.started(None))]).collect()
 }
 
 #[cfg(test)]

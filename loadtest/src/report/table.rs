@@ -11,10 +11,7 @@ pub(super) struct Table<const N: usize> {
 
 impl<const N: usize> Table<N> {
     pub(super) fn new(headings: [&'static str; N]) -> Self {
-        Self {
-            headings,
-            rows: Vec::new(),
-        }
+        Self { headings, rows: Vec::new() }
     }
 
     pub(super) fn row(&mut self, label: impl Into<String>, cells: [String; N]) {
@@ -28,21 +25,10 @@ impl<const N: usize> Table<N> {
 
 impl<const N: usize> fmt::Display for Table<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = self
-            .rows
-            .iter()
-            .map(|(label, _)| label.chars().count())
-            .max()
-            .unwrap_or(0);
+        let first = self.rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
         let width = |column: usize| {
-            let cells = self
-                .rows
-                .iter()
-                .map(|(_, cells)| cells[column].chars().count());
-            cells
-                .chain([self.headings[column].chars().count()])
-                .max()
-                .unwrap_or(0)
+            let cells = self.rows.iter().map(|(_, cells)| cells[column].chars().count());
+            cells.chain([self.headings[column].chars().count()]).max().unwrap_or(0)
         };
         let widths: [usize; N] = std::array::from_fn(width);
         write!(f, "  {:first$}", "")?;
@@ -78,8 +64,7 @@ mod tests {
         let mut table = Table::new(["p50", "n"]);
         table.row("warm", [ms(1.5), "1000".to_owned()]);
         table.row("cold start", [ms(1234.5), "7".to_owned()]);
-        let expected =
-            "                 p50     n\n  warm         1.500  1000\n  cold start  1234.5     7\n";
+        let expected = "                 p50     n\n  warm         1.500  1000\n  cold start  1234.5     7\n";
         assert_eq!(table.to_string(), expected);
     }
 }

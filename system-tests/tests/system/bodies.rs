@@ -69,7 +69,8 @@ fn a_request_of_100_mib_streams() -> Result<()> {
 fn a_client_that_goes_away_costs_nothing() -> Result<()> {
     let fleet = fleet(1)?;
     for _ in 0..3 {
-        let mut response = fleet.client().get(fleet.url("faults", &format!("/stream?pieces={PIECES}"))).send()?;
+        let mut response =
+            fleet.client().get(fleet.url("faults", &format!("/stream?pieces={PIECES}"))).send()?;
         let mut first = vec![0; PIECE];
         response.read_exact(&mut first)?;
     }

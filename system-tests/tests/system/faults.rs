@@ -15,7 +15,11 @@ fn an_exception_is_a_500_and_the_isolate_lives_on() -> Result<()> {
     let raised = fleet.get("faults", "/raise")?;
     assert_eq!(raised.status, 500);
     assert_eq!(raised.json()?["error"]["code"], "worker_exception");
-    assert!(!raised.body.contains("raised on request"), "a client learns nothing of the inside: {}", raised.body);
+    assert!(
+        !raised.body.contains("raised on request"),
+        "a client learns nothing of the inside: {}",
+        raised.body
+    );
     let next = fleet.get("faults", "/ok")?;
     assert_eq!((next.json()?["count"].as_u64(), next.start.as_str()), (Some(2), "warm"));
     wait_until(Duration::from_secs(5), "the traceback in the log", || {
@@ -56,7 +60,11 @@ fn recursion_loops_exits_and_greed_leave_the_neighbour_alone() -> Result<()> {
             assert!(deep.status == 200 || deep.json()?["error"]["code"] == "worker_crashed", "{deep:?}");
             for (path, code) in [("/loop", "cpu_limit_exceeded"), ("/exit", "worker_exited")] {
                 let failed = fleet.get("faults", path)?;
-                assert_eq!((failed.status, failed.json()?["error"]["code"].as_str()), (500, Some(code)), "{path}");
+                assert_eq!(
+                    (failed.status, failed.json()?["error"]["code"].as_str()),
+                    (500, Some(code)),
+                    "{path}"
+                );
                 assert_eq!(fleet.get("faults", "/ok")?.status, 200, "a new isolate takes over after {path}");
             }
             let greedy = fleet.get("faults", "/allocate?bytes=3000000000")?;
@@ -77,7 +85,8 @@ fn hosts_serve_only_the_fleet() -> Result<()> {
     let fleet = fleet(1)?;
     let (_, _, address) = fleet.hosts()?.remove(0);
     for key in ["", "wrong"] {
-        let mut request = fleet.client().get(format!("http://{address}/")).header("x-warmshard-worker", "hello");
+        let mut request =
+            fleet.client().get(format!("http://{address}/")).header("x-warmshard-worker", "hello");
         if !key.is_empty() {
             request = request.header("x-warmshard-key", key);
         }
@@ -85,7 +94,8 @@ fn hosts_serve_only_the_fleet() -> Result<()> {
         assert_eq!(response.status().as_u16(), 401);
     }
     // What a client says about itself in our headers never reaches a host.
-    let spoofed = fleet.client().get(fleet.url("hello", "/")).header("x-warmshard-worker", "faults").send()?;
+    let spoofed =
+        fleet.client().get(fleet.url("hello", "/")).header("x-warmshard-worker", "faults").send()?;
     assert!(spoofed.text()?.contains("Hello"), "the host name decides");
     Ok(())
 }

@@ -17,11 +17,7 @@ fn worker(number: u8) -> WorkerName {
 
 /// A version of a worker.
 fn version(worker: u8, version: u8) -> DeploymentId {
-    DeploymentId::parse(&format!(
-        "{:064x}",
-        u32::from(worker) * 256 + u32::from(version)
-    ))
-    .unwrap()
+    DeploymentId::parse(&format!("{:064x}", u32::from(worker) * 256 + u32::from(version))).unwrap()
 }
 
 fn at(seconds: u64) -> Duration {
@@ -34,9 +30,7 @@ fn lease(pool: &mut Pool, number: u8, seconds: u64) -> Decision {
 
 /// Leases an isolate that has to be restored, and has it restored.
 fn restore(pool: &mut Pool, number: u8, seconds: u64) -> SlotId {
-    let Decision::Restore { slot, .. } = lease(pool, number, seconds) else {
-        panic!("expected a restore")
-    };
+    let Decision::Restore { slot, .. } = lease(pool, number, seconds) else { panic!("expected a restore") };
     assert_eq!(pool.restored(slot), AfterRelease::Keep);
     slot
 }
@@ -46,30 +40,18 @@ fn requests_share_an_isolate_up_to_its_limit() {
     let mut pool = Pool::new(limits(4, 2));
     let slot = restore(&mut pool, 1, 0);
     assert_eq!(lease(&mut pool, 1, 1), Decision::Use { slot });
-    let Decision::Restore {
-        slot: second,
-        evict: None,
-    } = lease(&mut pool, 1, 2)
-    else {
-        panic!()
-    };
+    let Decision::Restore { slot: second, evict: None } = lease(&mut pool, 1, 2) else { panic!() };
     pool.restored(second);
     pool.release(slot, at(3));
     pool.release(slot, at(3));
-    assert_eq!(
-        lease(&mut pool, 1, 4),
-        Decision::Use { slot },
-        "the roomiest"
-    );
+    assert_eq!(lease(&mut pool, 1, 4), Decision::Use { slot }, "the roomiest");
     assert_eq!(pool.in_flight(), 2);
 }
 
 #[test]
 fn requests_wait_for_a_restore_while_it_has_room() {
     let mut pool = Pool::new(limits(4, 2));
-    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else {
-        panic!()
-    };
+    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else { panic!() };
     assert_eq!(lease(&mut pool, 1, 0), Decision::Wait { slot });
     assert!(matches!(lease(&mut pool, 1, 0), Decision::Restore { .. }));
     assert_eq!(pool.restored(slot), AfterRelease::Keep);
@@ -81,51 +63,28 @@ fn requests_wait_for_a_restore_while_it_has_room() {
 fn the_longest_idle_makes_room() {
     let mut pool = Pool::new(limits(2, 1));
     let (one, two) = (restore(&mut pool, 1, 0), restore(&mut pool, 2, 0));
-    assert_eq!(
-        lease(&mut pool, 3, 1),
-        Decision::Refuse(Refusal::AtCapacity)
-    );
+    assert_eq!(lease(&mut pool, 3, 1), Decision::Refuse(Refusal::AtCapacity));
     pool.release(two, at(2));
     pool.release(one, at(3));
-    let Decision::Restore { slot: three, evict } = lease(&mut pool, 3, 4) else {
-        panic!()
-    };
+    let Decision::Restore { slot: three, evict } = lease(&mut pool, 3, 4) else { panic!() };
     assert_eq!(evict, Some(two));
     assert_eq!(pool.isolates(), 2);
     // A slot that is being restored is nobody's victim, even when its request gave up.
     pool.release(three, at(5));
-    let Decision::Restore { evict, .. } = lease(&mut pool, 4, 6) else {
-        panic!()
-    };
+    let Decision::Restore { evict, .. } = lease(&mut pool, 4, 6) else { panic!() };
     assert_eq!(evict, Some(one));
-    assert_eq!(
-        lease(&mut pool, 5, 7),
-        Decision::Refuse(Refusal::AtCapacity)
-    );
+    assert_eq!(lease(&mut pool, 5, 7), Decision::Refuse(Refusal::AtCapacity));
 }
 
 #[test]
 fn evicting_a_worker_leaves_others_alone_and_lets_requests_end() {
     let mut pool = Pool::new(limits(9, 1));
-    let (idle, busy, other) = (
-        restore(&mut pool, 1, 0),
-        restore(&mut pool, 1, 0),
-        restore(&mut pool, 2, 0),
-    );
+    let (idle, busy, other) = (restore(&mut pool, 1, 0), restore(&mut pool, 1, 0), restore(&mut pool, 2, 0));
     pool.release(idle, at(1));
     pool.release(other, at(1));
-    assert_eq!(
-        pool.evict(&worker(1)),
-        Retired {
-            close: vec![idle],
-            later: 1
-        }
-    );
+    assert_eq!(pool.evict(&worker(1)), Retired { close: vec![idle], later: 1 });
     assert_eq!(pool.evict(&worker(1)), Retired::default());
-    assert!(
-        matches!(lease(&mut pool, 1, 2), Decision::Restore { .. }),
-        "a retiring isolate takes nobody"
-    );
+    assert!(matches!(lease(&mut pool, 1, 2), Decision::Restore { .. }), "a retiring isolate takes nobody");
     assert_eq!(pool.release(busy, at(3)), AfterRelease::Close);
     assert_eq!(lease(&mut pool, 2, 4), Decision::Use { slot: other });
 }
@@ -133,16 +92,8 @@ fn evicting_a_worker_leaves_others_alone_and_lets_requests_end() {
 #[test]
 fn a_restore_that_is_no_longer_wanted_serves_who_waits_for_it() {
     let mut pool = Pool::new(limits(9, 2));
-    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else {
-        panic!()
-    };
-    assert_eq!(
-        pool.evict(&worker(1)),
-        Retired {
-            close: vec![],
-            later: 1
-        }
-    );
+    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else { panic!() };
+    assert_eq!(pool.evict(&worker(1)), Retired { close: vec![], later: 1 });
     assert!(matches!(lease(&mut pool, 1, 0), Decision::Restore { .. }));
     assert_eq!(pool.restored(slot), AfterRelease::Keep);
     assert_eq!(pool.release(slot, at(1)), AfterRelease::Close);
@@ -154,21 +105,13 @@ fn a_new_version_replaces_the_old_one() {
     let old = restore(&mut pool, 1, 0);
     pool.release(old, at(0));
     assert_eq!(pool.replace(&worker(1), &version(1, 0)), Retired::default());
-    assert_eq!(
-        pool.replace(&worker(1), &version(1, 1)),
-        Retired {
-            close: vec![old],
-            later: 0
-        }
-    );
+    assert_eq!(pool.replace(&worker(1), &version(1, 1)), Retired { close: vec![old], later: 0 });
 }
 
 #[test]
 fn what_failed_or_died_is_forgotten_with_its_requests() {
     let mut pool = Pool::new(limits(1, 2));
-    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else {
-        panic!()
-    };
+    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 0) else { panic!() };
     lease(&mut pool, 1, 0);
     assert!(pool.remove(slot));
     assert!(!pool.remove(slot));

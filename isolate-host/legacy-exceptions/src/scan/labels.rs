@@ -20,9 +20,7 @@ impl Scan {
         const WHAT: &str = "a `try_table`";
         let mut reader = BinaryReader::new(&wasm[bytes.clone()], bytes.start);
         reader.read_u8().expecting(WHAT)?;
-        let block_type_start = reader.original_position();
         skip_block_type(&mut reader).expecting(WHAT)?;
-        let block_type_bytes = block_type_start..reader.original_position();
         let mut clauses = Vec::new();
         for _ in 0..reader.read_var_u32().expecting(WHAT)? {
             // 0 `catch`, 1 `catch_ref`, 2 `catch_all`, 3 `catch_all_ref`
@@ -35,7 +33,6 @@ impl Scan {
         self.tries.push(Try {
             offset: bytes.start,
             block_type,
-            block_type_bytes,
             around: self.innermost_handler(),
             kind: Kind::Standard,
             clauses,

@@ -5,11 +5,13 @@
 pub(crate) mod program;
 pub(crate) mod script;
 pub(crate) mod sections;
+pub(crate) mod text;
 pub(crate) mod unfold;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use wasmparser::{Validator, WasmFeatures};
 use wasmtime::{Config, Engine, OptLevel};
 
 /// An engine that executes the standard instructions and refuses the legacy
@@ -34,6 +36,14 @@ fn engine_with(level: OptLevel) -> Engine {
         .wasm_tail_call(true)
         .cranelift_opt_level(level);
     Engine::new(&config).expect("the configuration is supported on every platform we test on")
+}
+
+/// Panics unless the module is valid without the legacy instructions.
+pub(crate) fn validate(wasm: &[u8]) {
+    let features = WasmFeatures::all().difference(WasmFeatures::LEGACY_EXCEPTIONS);
+    if let Err(error) = Validator::new_with_features(features).validate_all(wasm) {
+        panic!("the translation is not valid: {error}");
+    }
 }
 
 /// The crate's own scripts, written for these tests.

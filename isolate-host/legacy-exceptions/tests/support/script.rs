@@ -8,8 +8,9 @@ use legacy_exceptions::translate;
 use wasmtime::{Engine, Instance, Linker, Module, Store, ThrownException, Trap, Val};
 use wast::core::{NanPattern, WastArgCore, WastRetCore};
 use wast::parser::{self, ParseBuffer};
-use wast::{QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
+use wast::{QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet};
 
+use super::text::try_assemble;
 use super::unfold::unfold;
 
 /// How much of a script was checked.
@@ -168,10 +169,7 @@ impl Script<'_> {
 fn encode(module: &mut QuoteWat<'_>) -> Result<Vec<u8>, wast::Error> {
     match module.to_test()? {
         QuoteWatTest::Binary(wasm) => Ok(wasm),
-        QuoteWatTest::Text(text) => {
-            let text = unfold(&String::from_utf8_lossy(&text));
-            parser::parse::<Wat<'_>>(&ParseBuffer::new(&text)?)?.encode()
-        }
+        QuoteWatTest::Text(text) => try_assemble(&String::from_utf8_lossy(&text)),
     }
 }
 

@@ -11,3 +11,17 @@ pub(crate) fn sections(wasm: &[u8]) -> Vec<(u8, &[u8])> {
         .map(|(id, range)| (id, &wasm[range]))
         .collect()
 }
+
+/// Where the header and each section end, but for the last one.
+pub(crate) fn ends(wasm: &[u8]) -> Vec<usize> {
+    let mut ends: Vec<usize> = Parser::new(0)
+        .parse_all(wasm)
+        .map(|payload| payload.expect("a readable module"))
+        .filter_map(|payload| match payload {
+            Payload::Version { range, .. } => Some(range.end),
+            payload => payload.as_section().map(|(_, range)| range.end),
+        })
+        .collect();
+    ends.pop();
+    ends
+}

@@ -15,10 +15,7 @@ impl Layer {
     /// The entries of an uncompressed tar archive; their contents are slices of it, not copies.
     ///
     /// `place` says where an entry goes, from its path in the archive; `None` leaves it out.
-    pub fn from_tar(
-        archive: &Bytes,
-        place: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, LayerError> {
+    pub fn from_tar(archive: &Bytes, place: impl Fn(&str) -> Option<String>) -> Result<Self, LayerError> {
         let mut builder = Self::builder();
         let mut reader = tar::Archive::new(Cursor::new(archive));
         for entry in reader.entries().map_err(LayerError::Archive)? {
@@ -28,13 +25,9 @@ impl Layer {
             let Some(target) = place(path) else { continue };
             match entry.header().entry_type() {
                 tar::EntryType::Directory => builder.folder(&target)?,
-                tar::EntryType::Regular => {
-                    builder.file(&target, slice_of(archive, &entry, path)?)?
-                }
+                tar::EntryType::Regular => builder.file(&target, slice_of(archive, &entry, path)?)?,
                 _ => {
-                    return Err(LayerError::Special {
-                        path: path.to_owned(),
-                    });
+                    return Err(LayerError::Special { path: path.to_owned() });
                 }
             };
         }
@@ -42,10 +35,7 @@ impl Layer {
     }
 
     /// The entries of a zip archive, inflated.
-    pub fn from_zip(
-        archive: &Bytes,
-        place: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, LayerError> {
+    pub fn from_zip(archive: &Bytes, place: impl Fn(&str) -> Option<String>) -> Result<Self, LayerError> {
         let mut builder = Self::builder();
         let mut zip = zip::ZipArchive::new(Cursor::new(archive))?;
         let mut left = LARGEST_TOTAL;
@@ -59,16 +49,10 @@ impl Layer {
             } else if entry.is_file() {
                 // The size the header claims is not to be believed.
                 let mut content = Vec::new();
-                entry
-                    .by_ref()
-                    .take(left + 1)
-                    .read_to_end(&mut content)
-                    .map_err(LayerError::Archive)?;
+                entry.by_ref().take(left + 1).read_to_end(&mut content).map_err(LayerError::Archive)?;
                 left = left
                     .checked_sub(content.len() as u64)
-                    .ok_or(LayerError::TooLarge {
-                        limit: LARGEST_TOTAL,
-                    })?;
+                    .ok_or(LayerError::TooLarge { limit: LARGEST_TOTAL })?;
                 builder.file(&target, content)?;
             } else {
                 return Err(LayerError::Special { path: name });
@@ -81,33 +65,21 @@ impl Layer {
     ///
     /// `keep` is asked with the path relative to the folder, for files and folders;
     /// symbolic links are refused rather than followed out of it.
-    pub fn from_folder(
-        folder: &Path,
-        prefix: &str,
-        keep: impl Fn(&str) -> bool,
-    ) -> Result<Self, LayerError> {
+    pub fn from_folder(folder: &Path, prefix: &str, keep: impl Fn(&str) -> bool) -> Result<Self, LayerError> {
         let mut builder = Self::builder();
         let mut left = LARGEST_TOTAL;
         let mut pending = vec![String::new()];
         while let Some(below) = pending.pop() {
             let here = folder.join(&below);
-            let at = |source| LayerError::Io {
-                path: here.display().to_string(),
-                source,
-            };
+            let at = |source| LayerError::Io { path: here.display().to_string(), source };
             for entry in std::fs::read_dir(&here).map_err(at)? {
                 let entry = entry.map_err(at)?;
                 let name = entry.file_name();
-                let name = name.to_str().filter(|name| is_plain(name)).ok_or_else(|| {
-                    LayerError::Path {
-                        path: entry.path().display().to_string(),
-                    }
-                })?;
-                let path = if below.is_empty() {
-                    name.to_owned()
-                } else {
-                    format!("{below}/{name}")
-                };
+                let name = name
+                    .to_str()
+                    .filter(|name| is_plain(name))
+                    .ok_or_else(|| LayerError::Path { path: entry.path().display().to_string() })?;
+                let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
                 if !keep(&path) {
                     continue;
                 }
@@ -119,9 +91,7 @@ impl Layer {
                 } else if kind.is_file() {
                     add_file(&mut builder, &entry.path(), &target, &mut left)?;
                 } else {
-                    return Err(LayerError::Special {
-                        path: entry.path().display().to_string(),
-                    });
+                    return Err(LayerError::Special { path: entry.path().display().to_string() });
                 }
             }
         }
@@ -129,30 +99,15 @@ impl Layer {
     }
 }
 
-fn add_file(
-    builder: &mut LayerBuilder,
-    path: &Path,
-    target: &str,
-    left: &mut u64,
-) -> Result<(), LayerError> {
-    let content = std::fs::read(path).map_err(|source| LayerError::Io {
-        path: path.display().to_string(),
-        source,
-    })?;
-    *left = left
-        .checked_sub(content.len() as u64)
-        .ok_or(LayerError::TooLarge {
-            limit: LARGEST_TOTAL,
-        })?;
+fn add_file(builder: &mut LayerBuilder, path: &Path, target: &str, left: &mut u64) -> Result<(), LayerError> {
+    let content =
+        std::fs::read(path).map_err(|source| LayerError::Io { path: path.display().to_string(), source })?;
+    *left = left.checked_sub(content.len() as u64).ok_or(LayerError::TooLarge { limit: LARGEST_TOTAL })?;
     builder.file(target, content)?;
     Ok(())
 }
 
-fn slice_of<R: Read>(
-    archive: &Bytes,
-    entry: &tar::Entry<'_, R>,
-    path: &str,
-) -> Result<Bytes, LayerError> {
+fn slice_of<R: Read>(archive: &Bytes, entry: &tar::Entry<'_, R>, path: &str) -> Result<Bytes, LayerError> {
     let short = || {
         LayerError::Archive(std::io::Error::new(
             std::io::ErrorKind::UnexpectedEof,
@@ -161,10 +116,7 @@ fn slice_of<R: Read>(
     };
     let begin = usize::try_from(entry.raw_file_position()).map_err(|_| short())?;
     let length = usize::try_from(entry.size()).map_err(|_| short())?;
-    let end = begin
-        .checked_add(length)
-        .filter(|&end| end <= archive.len())
-        .ok_or_else(short)?;
+    let end = begin.checked_add(length).filter(|&end| end <= archive.len()).ok_or_else(short)?;
     Ok(archive.slice(begin..end))
 }
 
@@ -172,9 +124,7 @@ fn slice_of<R: Read>(
 fn relative(path: &str) -> Result<&str, LayerError> {
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     if trimmed.contains('\\') || !trimmed.split('/').all(is_plain) {
-        return Err(LayerError::Path {
-            path: path.to_owned(),
-        });
+        return Err(LayerError::Path { path: path.to_owned() });
     }
     Ok(trimmed)
 }

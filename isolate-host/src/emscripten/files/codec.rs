@@ -45,9 +45,7 @@ pub fn encode_overlay(entries: &[OverlayEntry]) -> Vec<u8> {
 
 /// Reads entries; file contents are slices of `bytes`, not copies.
 pub fn decode_overlay(mut bytes: Bytes) -> Result<Vec<OverlayEntry>, CodecError> {
-    let count = bytes
-        .try_get_u32_le()
-        .map_err(|_| CodecError::Short { entry: 0 })?;
+    let count = bytes.try_get_u32_le().map_err(|_| CodecError::Short { entry: 0 })?;
     // The count is not to be believed: room grows with what is really there.
     let mut entries = Vec::new();
     for entry in 0..count {
@@ -68,32 +66,19 @@ fn decode_entry(bytes: &mut Bytes, entry: u32) -> Result<OverlayEntry, CodecErro
     let mut time = || {
         let seconds = bytes.try_get_i64_le().map_err(short)?;
         let nanoseconds = bytes.try_get_u32_le().map_err(short)?;
-        Ok(Timestamp {
-            seconds,
-            nanoseconds,
-        })
+        Ok(Timestamp { seconds, nanoseconds })
     };
     let (atime, mtime, ctime) = (time()?, time()?, time()?);
     let payload = take_bytes(bytes, entry)?;
     let kind = match tag {
         0 => OverlayKind::Directory { lower: None },
-        1 => OverlayKind::Directory {
-            lower: Some(text(payload, entry)?),
-        },
+        1 => OverlayKind::Directory { lower: Some(text(payload, entry)?) },
         2 => OverlayKind::File(payload),
         3 => OverlayKind::Symlink(text(payload, entry)?),
         4 => OverlayKind::Removed,
         found => return Err(CodecError::Kind { entry, found }),
     };
-    Ok(OverlayEntry {
-        path,
-        ino,
-        permissions,
-        atime,
-        mtime,
-        ctime,
-        kind,
-    })
+    Ok(OverlayEntry { path, ino, permissions, atime, mtime, ctime, kind })
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -14,9 +14,7 @@ impl FileSystem {
         let mut here = ROOT;
         let mut scratch = String::new();
         for name in path.split('/').filter(|name| !name.is_empty()) {
-            let child = self
-                .child(Place::Upper(here), name, &mut scratch)
-                .ok_or(Errno::ENOENT)?;
+            let child = self.child(Place::Upper(here), name, &mut scratch).ok_or(Errno::ENOENT)?;
             here = self.own_child(here, name, child)?;
             if self.overlay.directory(here).is_none() {
                 return Err(Errno::ENOTDIR);
@@ -26,12 +24,7 @@ impl FileSystem {
     }
 
     /// The private node of a child of a private directory.
-    pub(super) fn own_child(
-        &mut self,
-        parent: NodeId,
-        name: &str,
-        child: Place,
-    ) -> Result<NodeId, Errno> {
+    pub(super) fn own_child(&mut self, parent: NodeId, name: &str, child: Place) -> Result<NodeId, Errno> {
         match child {
             Place::Upper(id) => Ok(id),
             Place::Lower(at) => {
@@ -70,10 +63,7 @@ impl FileSystem {
             LowerKind::Device(_) => return Err(Errno::EPERM),
         };
         let id = self.overlay.insert(Some(ino), mode, copy, mtime)?;
-        for _ in 0..self
-            .descriptors
-            .retarget(Place::Lower(at), Place::Upper(id))
-        {
+        for _ in 0..self.descriptors.retarget(Place::Lower(at), Place::Upper(id)) {
             self.overlay.opened(id);
         }
         Ok(id)

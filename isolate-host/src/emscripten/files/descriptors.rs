@@ -31,14 +31,7 @@ pub(super) enum Target {
 
 impl Description {
     pub(super) fn new(target: Target, flags: OpenFlags, path: String) -> Self {
-        Self {
-            target,
-            flags,
-            offset: 0,
-            path,
-            listing: None,
-            holders: 0,
-        }
+        Self { target, flags, offset: 0, path, listing: None, holders: 0 }
     }
 
     pub(super) fn place(&self) -> Option<Place> {
@@ -70,10 +63,7 @@ pub(super) struct Descriptors {
 
 impl Descriptors {
     pub(super) fn empty() -> Self {
-        Self {
-            slots: Vec::new(),
-            descriptions: Vec::new(),
-        }
+        Self { slots: Vec::new(), descriptions: Vec::new() }
     }
 
     pub(super) fn with_standard_streams() -> Self {
@@ -83,10 +73,7 @@ impl Descriptors {
             (Device::Stdout, OpenFlags::WRONLY),
             (Device::Stderr, OpenFlags::WRONLY),
         ] {
-            let opened = table.add(
-                Description::new(Target::Device(device), flags, String::new()),
-                0,
-            );
+            let opened = table.add(Description::new(Target::Device(device), flags, String::new()), 0);
             opened.expect("an empty table has room");
         }
         table
@@ -119,25 +106,16 @@ impl Descriptors {
 
     pub(super) fn get(&self, fd: i32) -> Result<&Description, Errno> {
         let slot = self.slot(fd)?;
-        self.descriptions[slot.description]
-            .as_ref()
-            .ok_or(Errno::EBADF)
+        self.descriptions[slot.description].as_ref().ok_or(Errno::EBADF)
     }
 
     pub(super) fn get_mut(&mut self, fd: i32) -> Result<&mut Description, Errno> {
         let slot = self.slot(fd)?;
-        self.descriptions[slot.description]
-            .as_mut()
-            .ok_or(Errno::EBADF)
+        self.descriptions[slot.description].as_mut().ok_or(Errno::EBADF)
     }
 
     /// Makes another descriptor of the same description, from `least` on.
-    pub(super) fn duplicate(
-        &mut self,
-        fd: i32,
-        least: i32,
-        close_on_exec: bool,
-    ) -> Result<i32, Errno> {
+    pub(super) fn duplicate(&mut self, fd: i32, least: i32, close_on_exec: bool) -> Result<i32, Errno> {
         let slot = self.slot(fd)?;
         let new = self.lowest_free(least)?;
         self.hold(new, slot.description, close_on_exec);
@@ -145,12 +123,7 @@ impl Descriptors {
     }
 
     /// Makes `new` a descriptor of the description of `fd`; `new` must be free.
-    pub(super) fn duplicate_to(
-        &mut self,
-        fd: i32,
-        new: i32,
-        close_on_exec: bool,
-    ) -> Result<(), Errno> {
+    pub(super) fn duplicate_to(&mut self, fd: i32, new: i32, close_on_exec: bool) -> Result<(), Errno> {
         let slot = self.slot(fd)?;
         let number = slot_number(new)?;
         if self.slots.get(number).is_some_and(Option::is_some) {
@@ -167,11 +140,7 @@ impl Descriptors {
         let place = &mut self.descriptions[slot.description];
         let description = place.as_mut().ok_or(Errno::EBADF)?;
         description.holders -= 1;
-        Ok(if description.holders == 0 {
-            place.take()
-        } else {
-            None
-        })
+        Ok(if description.holders == 0 { place.take() } else { None })
     }
 
     pub(super) fn close_on_exec(&self, fd: i32) -> Result<bool, Errno> {
@@ -190,11 +159,7 @@ impl Descriptors {
     pub(super) fn all(&self) -> impl Iterator<Item = (i32, usize, &Description)> {
         self.slots.iter().enumerate().filter_map(|(fd, slot)| {
             let description = (*slot)?.description;
-            Some((
-                to_fd(fd),
-                description,
-                self.descriptions[description].as_ref()?,
-            ))
+            Some((to_fd(fd), description, self.descriptions[description].as_ref()?))
         })
     }
 
@@ -220,11 +185,7 @@ impl Descriptors {
     }
 
     fn slot(&self, fd: i32) -> Result<Slot, Errno> {
-        self.slots
-            .get(slot_number(fd)?)
-            .copied()
-            .flatten()
-            .ok_or(Errno::EBADF)
+        self.slots.get(slot_number(fd)?).copied().flatten().ok_or(Errno::EBADF)
     }
 
     fn lowest_free(&self, least: i32) -> Result<usize, Errno> {
@@ -232,25 +193,15 @@ impl Descriptors {
         if least >= MOST {
             return Err(Errno::EINVAL);
         }
-        let taken = self
-            .slots
-            .iter()
-            .skip(least)
-            .take_while(|slot| slot.is_some())
-            .count();
-        Some(least + taken)
-            .filter(|&fd| fd < MOST)
-            .ok_or(Errno::EMFILE)
+        let taken = self.slots.iter().skip(least).take_while(|slot| slot.is_some()).count();
+        Some(least + taken).filter(|&fd| fd < MOST).ok_or(Errno::EMFILE)
     }
 
     fn hold(&mut self, fd: usize, description: usize, close_on_exec: bool) {
         if self.slots.len() <= fd {
             self.slots.resize(fd + 1, None);
         }
-        self.slots[fd] = Some(Slot {
-            description,
-            close_on_exec,
-        });
+        self.slots[fd] = Some(Slot { description, close_on_exec });
         if let Some(description) = &mut self.descriptions[description] {
             description.holders += 1;
         }
@@ -258,10 +209,7 @@ impl Descriptors {
 }
 
 fn slot_number(fd: i32) -> Result<usize, Errno> {
-    usize::try_from(fd)
-        .ok()
-        .filter(|&fd| fd < MOST)
-        .ok_or(Errno::EBADF)
+    usize::try_from(fd).ok().filter(|&fd| fd < MOST).ok_or(Errno::EBADF)
 }
 
 fn to_fd(slot: usize) -> i32 {

@@ -65,9 +65,7 @@ pub enum SavedTarget {
 /// A descriptor that no snapshot can keep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsavable {
-    #[error(
-        "descriptor {fd} is open for writing on `{path}`; close the file at the end of the top level"
-    )]
+    #[error("descriptor {fd} is open for writing on `{path}`; close the file at the end of the top level")]
     Writable { fd: i32, path: String },
     #[error(
         "descriptor {fd} is open on `{path}`, which has been removed or replaced; close the file at the end of the top level"
@@ -107,11 +105,7 @@ impl FileSystem {
                 let children = directory.entries.iter().rev();
                 pending.extend(children.map(|(name, child)| (format!("{path}/{name}"), *child)));
             }
-            let path = if path.is_empty() {
-                "/".to_owned()
-            } else {
-                path
-            };
+            let path = if path.is_empty() { "/".to_owned() } else { path };
             entries.push(self.export_entry(path, entry));
         }
         Ok(entries)
@@ -135,13 +129,11 @@ impl FileSystem {
         };
         let node = self.overlay.get(id);
         let kind = match &node.kind {
-            UpperKind::Directory(directory) => OverlayKind::Directory {
-                lower: directory.lower.as_deref().map(str::to_owned),
-            },
-            UpperKind::File(Content::Shared(bytes)) => OverlayKind::File(bytes.clone()),
-            UpperKind::File(Content::Own(bytes)) => {
-                OverlayKind::File(Bytes::copy_from_slice(bytes))
+            UpperKind::Directory(directory) => {
+                OverlayKind::Directory { lower: directory.lower.as_deref().map(str::to_owned) }
             }
+            UpperKind::File(Content::Shared(bytes)) => OverlayKind::File(bytes.clone()),
+            UpperKind::File(Content::Own(bytes)) => OverlayKind::File(Bytes::copy_from_slice(bytes)),
             UpperKind::Symlink(target) => OverlayKind::Symlink(target.to_string()),
         };
         OverlayEntry {
@@ -160,22 +152,13 @@ impl FileSystem {
     pub fn restore_overlay(&mut self, entries: Vec<OverlayEntry>) -> Result<(), ExportError> {
         for entry in entries {
             let path = entry.path.clone();
-            self.restore_entry(entry)
-                .map_err(|source| ExportError::Entry { path, source })?;
+            self.restore_entry(entry).map_err(|source| ExportError::Entry { path, source })?;
         }
         Ok(())
     }
 
     fn restore_entry(&mut self, entry: OverlayEntry) -> Result<(), Errno> {
-        let OverlayEntry {
-            path,
-            ino,
-            permissions,
-            atime,
-            mtime,
-            ctime,
-            kind,
-        } = entry;
+        let OverlayEntry { path, ino, permissions, atime, mtime, ctime, kind } = entry;
         let id = if path == "/" {
             ROOT
         } else {
@@ -195,16 +178,11 @@ impl FileSystem {
                 OverlayKind::Symlink(target) => UpperKind::Symlink(target.into()),
                 OverlayKind::Removed => {
                     self.overlay.charge(NODE_COST)?;
-                    self.overlay
-                        .directory_mut(parent)
-                        .entries
-                        .insert(found.name().into(), Entry::Removed);
+                    self.overlay.directory_mut(parent).entries.insert(found.name().into(), Entry::Removed);
                     return Ok(());
                 }
             };
-            let id = self
-                .overlay
-                .insert(Some(ino), permissions & PERMISSIONS, kind, mtime)?;
+            let id = self.overlay.insert(Some(ino), permissions & PERMISSIONS, kind, mtime)?;
             self.overlay.link(parent, found.name(), id);
             id
         };
@@ -226,19 +204,11 @@ impl FileSystem {
             first_of.entry(description).or_insert(fd);
             let close_on_exec = self.descriptors.close_on_exec(fd).unwrap_or_default();
             match target {
-                Ok(target) => saved.push(SavedDescriptor {
-                    fd,
-                    close_on_exec,
-                    target,
-                }),
+                Ok(target) => saved.push(SavedDescriptor { fd, close_on_exec, target }),
                 Err(problem) => refused.push(problem),
             }
         }
-        if refused.is_empty() {
-            Ok(saved)
-        } else {
-            Err(refused)
-        }
+        if refused.is_empty() { Ok(saved) } else { Err(refused) }
     }
 
     fn save(&self, fd: i32, open: &Description) -> Result<SavedTarget, Unsavable> {
@@ -246,10 +216,7 @@ impl FileSystem {
         let place = match open.target {
             Target::Device(Device::Host(_)) => return Err(Unsavable::Host { fd }),
             Target::Device(device) => {
-                return Ok(SavedTarget::Device {
-                    device,
-                    flags: open.flags,
-                });
+                return Ok(SavedTarget::Device { device, flags: open.flags });
             }
             Target::Node(place) => place,
         };
@@ -257,11 +224,9 @@ impl FileSystem {
             return Err(Unsavable::Writable { fd, path });
         }
         match self.find(&path, Follow::No) {
-            Ok((_, found)) if found == place => Ok(SavedTarget::Path {
-                path,
-                offset: open.offset,
-                flags: open.flags,
-            }),
+            Ok((_, found)) if found == place => {
+                Ok(SavedTarget::Path { path, offset: open.offset, flags: open.flags })
+            }
             _ => Err(Unsavable::Unlinked { fd, path }),
         }
     }
@@ -271,10 +236,7 @@ impl FileSystem {
         self.close_all();
         for descriptor in saved {
             self.restore_descriptor(descriptor)
-                .map_err(|source| ExportError::Descriptor {
-                    fd: descriptor.fd,
-                    source,
-                })?;
+                .map_err(|source| ExportError::Descriptor { fd: descriptor.fd, source })?;
         }
         Ok(())
     }
@@ -282,26 +244,15 @@ impl FileSystem {
     fn restore_descriptor(&mut self, saved: &SavedDescriptor) -> Result<(), Errno> {
         let description = match &saved.target {
             SavedTarget::SharedWith { fd } => {
-                return self
-                    .descriptors
-                    .duplicate_to(*fd, saved.fd, saved.close_on_exec);
+                return self.descriptors.duplicate_to(*fd, saved.fd, saved.close_on_exec);
             }
-            SavedTarget::Device {
-                device: Device::Host(_),
-                ..
-            } => return Err(Errno::ENXIO),
+            SavedTarget::Device { device: Device::Host(_), .. } => return Err(Errno::ENXIO),
             SavedTarget::Device { device, flags } => {
                 Description::new(Target::Device(*device), *flags, String::new())
             }
-            SavedTarget::Path {
-                path,
-                offset,
-                flags,
-            } => {
+            SavedTarget::Path { path, offset, flags } => {
                 let (found, place) = self.find(path, Follow::No)?;
-                if flags.writable()
-                    || !matches!(self.kind(place), FileKind::File | FileKind::Directory)
-                {
+                if flags.writable() || !matches!(self.kind(place), FileKind::File | FileKind::Directory) {
                     return Err(Errno::EINVAL);
                 }
                 let mut description = Description::new(Target::Node(place), *flags, found.path);
@@ -311,8 +262,7 @@ impl FileSystem {
         };
         let held = description.place();
         self.descriptors.add_at(description, saved.fd)?;
-        self.descriptors
-            .set_close_on_exec(saved.fd, saved.close_on_exec)?;
+        self.descriptors.set_close_on_exec(saved.fd, saved.close_on_exec)?;
         if let Some(Place::Upper(id)) = held {
             self.overlay.opened(id);
         }

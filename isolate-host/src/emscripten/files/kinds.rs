@@ -11,10 +11,7 @@ pub struct Timestamp {
 
 impl Timestamp {
     /// The time every file of a layer has, so that the same content is the same layer.
-    pub const OF_LAYERS: Self = Self {
-        seconds: 946_684_800,
-        nanoseconds: 0,
-    };
+    pub const OF_LAYERS: Self = Self { seconds: 946_684_800, nanoseconds: 0 };
 }
 
 /// A node that is no stored file; the caller performs reads and writes on most.

@@ -29,10 +29,7 @@ pub enum LayerError {
     #[error("cannot read the zip archive")]
     Zip(#[from] zip::result::ZipError),
     #[error("cannot read `{path}`")]
-    Io {
-        path: String,
-        source: std::io::Error,
-    },
+    Io { path: String, source: std::io::Error },
 }
 
 /// An immutable tree of files and folders; cloning it copies a pointer.
@@ -179,31 +176,22 @@ impl LayerBuilder {
     }
 
     fn add(&mut self, path: &str, draft: Draft) -> Result<&mut Self, LayerError> {
-        let refused = || LayerError::Path {
-            path: path.to_owned(),
-        };
+        let refused = || LayerError::Path { path: path.to_owned() };
         let rest = path.strip_prefix('/').ok_or_else(refused)?;
         let names: Vec<String> = rest.split('/').map(str::to_owned).collect();
         if path.len() >= PATH_MAX || !names.iter().all(|name| is_plain(name)) {
             return Err(refused());
         }
         for depth in 1..names.len() {
-            let ancestor = self
-                .drafts
-                .entry(names[..depth].to_vec())
-                .or_insert(Draft::Directory);
+            let ancestor = self.drafts.entry(names[..depth].to_vec()).or_insert(Draft::Directory);
             if !matches!(ancestor, Draft::Directory) {
-                return Err(LayerError::Conflict {
-                    path: format!("/{}", names[..depth].join("/")),
-                });
+                return Err(LayerError::Conflict { path: format!("/{}", names[..depth].join("/")) });
             }
         }
         let is_folder = matches!(draft, Draft::Directory);
         match self.drafts.get(&names) {
             Some(there) if matches!(there, Draft::Directory) != is_folder => {
-                return Err(LayerError::Conflict {
-                    path: path.to_owned(),
-                });
+                return Err(LayerError::Conflict { path: path.to_owned() });
             }
             _ => {
                 self.drafts.insert(names, draft);
@@ -214,8 +202,7 @@ impl LayerBuilder {
 
     /// For paths this file itself writes down.
     fn entry(&mut self, path: &str, draft: Draft) {
-        self.add(path, draft)
-            .expect("the base layer's paths are plain");
+        self.add(path, draft).expect("the base layer's paths are plain");
     }
 
     pub fn build(self) -> Layer {
@@ -248,12 +235,7 @@ impl LayerBuilder {
 }
 
 fn node(path: &str, kind: LowerKind) -> LowerNode {
-    LowerNode {
-        path: Arc::from(path),
-        ino: inode_number(path),
-        mtime: Timestamp::OF_LAYERS,
-        kind,
-    }
+    LowerNode { path: Arc::from(path), ino: inode_number(path), mtime: Timestamp::OF_LAYERS, kind }
 }
 
 /// A name that means itself and cannot disturb a log line.
@@ -265,8 +247,8 @@ pub(super) fn is_plain(name: &str) -> bool {
 
 /// FNV-1a of the path, below 2^62: numbers of files written later lie above.
 fn inode_number(path: &str) -> u64 {
-    let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = path
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     (hash >> 2).max(1)
 }

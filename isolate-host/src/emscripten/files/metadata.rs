@@ -44,13 +44,7 @@ impl FileSystem {
         Ok(())
     }
 
-    pub fn chmod(
-        &mut self,
-        path: &str,
-        mode: u32,
-        follow: Follow,
-        now: Timestamp,
-    ) -> Result<(), Errno> {
+    pub fn chmod(&mut self, path: &str, mode: u32, follow: Follow, now: Timestamp) -> Result<(), Errno> {
         let id = self.own_path(path, follow)?;
         self.set_mode(id, mode, now);
         Ok(())
@@ -105,13 +99,7 @@ impl FileSystem {
         node.ctime = now;
     }
 
-    fn set_times(
-        &mut self,
-        id: NodeId,
-        atime: Option<Timestamp>,
-        mtime: Option<Timestamp>,
-        now: Timestamp,
-    ) {
+    fn set_times(&mut self, id: NodeId, atime: Option<Timestamp>, mtime: Option<Timestamp>, now: Timestamp) {
         let node = self.overlay.get_mut(id);
         node.atime = atime.unwrap_or(node.atime);
         node.mtime = mtime.unwrap_or(node.mtime);

@@ -11,12 +11,7 @@ impl FileSystem {
         if found.place.is_some() {
             return Err(Errno::EEXIST);
         }
-        self.create(
-            &found,
-            mode,
-            UpperKind::Directory(UpperDirectory::default()),
-            now,
-        )?;
+        self.create(&found, mode, UpperKind::Directory(UpperDirectory::default()), now)?;
         Ok(())
     }
 
@@ -85,11 +80,7 @@ impl FileSystem {
         if target.wants_directory && kind != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
-        if target
-            .path
-            .strip_prefix(&source.path)
-            .is_some_and(|rest| rest.starts_with('/'))
-        {
+        if target.path.strip_prefix(&source.path).is_some_and(|rest| rest.starts_with('/')) {
             return Err(Errno::EINVAL);
         }
         if let Some(replaced) = target.place {
@@ -104,9 +95,7 @@ impl FileSystem {
     /// Whether a rename of something of this kind may replace what is there.
     fn check_replaceable(&self, moved: FileKind, replaced: Place) -> Result<(), Errno> {
         match (moved, self.kind(replaced)) {
-            (FileKind::Directory, FileKind::Directory) if self.children(replaced).is_empty() => {
-                Ok(())
-            }
+            (FileKind::Directory, FileKind::Directory) if self.children(replaced).is_empty() => Ok(()),
             (FileKind::Directory, FileKind::Directory) => Err(Errno::ENOTEMPTY),
             (FileKind::Directory, _) => Err(Errno::ENOTDIR),
             (_, FileKind::Directory) => Err(Errno::EISDIR),
@@ -115,13 +104,7 @@ impl FileSystem {
         }
     }
 
-    fn relink(
-        &mut self,
-        source: &Found,
-        moved: Place,
-        target: &Found,
-        now: Timestamp,
-    ) -> Result<(), Errno> {
+    fn relink(&mut self, source: &Found, moved: Place, target: &Found, now: Timestamp) -> Result<(), Errno> {
         let old_parent = self.own_directory(source.parent_path())?;
         let new_parent = self.own_directory(target.parent_path())?;
         let id = self.own_child(old_parent, source.name(), moved)?;
@@ -178,7 +161,6 @@ impl FileSystem {
     }
 
     fn layers_have(&self, parent: NodeId, name: &str) -> bool {
-        self.lower_child(Place::Upper(parent), name, &mut String::new())
-            .is_some()
+        self.lower_child(Place::Upper(parent), name, &mut String::new()).is_some()
     }
 }

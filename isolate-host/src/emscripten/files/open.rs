@@ -20,27 +20,15 @@ impl FileSystem {
         }
         let open = self.descriptors.get(directory)?;
         match open.place() {
-            Some(place) if self.kind(place) == FileKind::Directory => {
-                Ok(format!("{}/{path}", open.path))
-            }
+            Some(place) if self.kind(place) == FileKind::Directory => Ok(format!("{}/{path}", open.path)),
             _ => Err(Errno::ENOTDIR),
         }
     }
 
     /// Opens a file, a folder or a device and gives the lowest free descriptor.
-    pub fn open(
-        &mut self,
-        path: &str,
-        flags: OpenFlags,
-        mode: u32,
-        now: Timestamp,
-    ) -> Result<i32, Errno> {
+    pub fn open(&mut self, path: &str, flags: OpenFlags, mode: u32, now: Timestamp) -> Result<i32, Errno> {
         let exclusive = flags.contains(OpenFlags::CREAT | OpenFlags::EXCL);
-        let follow = if exclusive || flags.contains(OpenFlags::NOFOLLOW) {
-            Follow::No
-        } else {
-            Follow::Yes
-        };
+        let follow = if exclusive || flags.contains(OpenFlags::NOFOLLOW) { Follow::No } else { Follow::Yes };
         if flags.0 & 3 == 3 {
             return Err(Errno::EINVAL);
         }
@@ -56,11 +44,7 @@ impl FileSystem {
 
     /// Gives a descriptor to something the host keeps, such as a socket.
     pub fn open_host(&mut self, number: u64, flags: OpenFlags) -> Result<i32, Errno> {
-        self.install(Description::new(
-            Target::Device(Device::Host(number)),
-            flags,
-            String::new(),
-        ))
+        self.install(Description::new(Target::Device(Device::Host(number)), flags, String::new()))
     }
 
     /// Closes a descriptor; a host's object is told when it was the last one of it.
@@ -82,12 +66,7 @@ impl FileSystem {
     }
 
     /// `dup3`; what `new` was is closed, and given back as [`FileSystem::close`] does.
-    pub fn dup_to(
-        &mut self,
-        fd: i32,
-        new: i32,
-        close_on_exec: bool,
-    ) -> Result<Option<Device>, Errno> {
+    pub fn dup_to(&mut self, fd: i32, new: i32, close_on_exec: bool) -> Result<Option<Device>, Errno> {
         self.descriptors.get(fd)?;
         if fd == new {
             return Ok(None);
@@ -99,9 +78,7 @@ impl FileSystem {
 
     /// `fcntl(F_GETFL)`.
     pub fn status_flags(&self, fd: i32) -> Result<OpenFlags, Errno> {
-        Ok(OpenFlags(
-            self.descriptors.get(fd)?.flags.0 & OpenFlags::STATUS,
-        ))
+        Ok(OpenFlags(self.descriptors.get(fd)?.flags.0 & OpenFlags::STATUS))
     }
 
     /// `fcntl(F_SETFL)`: only `O_APPEND` and `O_NONBLOCK` change.
@@ -145,9 +122,7 @@ impl FileSystem {
         match kind {
             FileKind::Symlink => Err(Errno::ELOOP),
             FileKind::Device => self.device(place).map(Target::Device).ok_or(Errno::ENXIO),
-            FileKind::Directory if flags.writable() || flags.contains(OpenFlags::CREAT) => {
-                Err(Errno::EISDIR)
-            }
+            FileKind::Directory if flags.writable() || flags.contains(OpenFlags::CREAT) => Err(Errno::EISDIR),
             FileKind::Directory => Ok(Target::Node(place)),
             FileKind::File if flags.writable() => {
                 let parent = self.own_directory(found.parent_path())?;
@@ -178,9 +153,7 @@ impl FileSystem {
             return Err(Errno::EINVAL);
         }
         let empty = UpperKind::File(Content::Shared(Bytes::new()));
-        Ok(Target::Node(Place::Upper(
-            self.create(found, mode, empty, now)?,
-        )))
+        Ok(Target::Node(Place::Upper(self.create(found, mode, empty, now)?)))
     }
 
     /// Puts a new description into the table; its node is held while it is there.

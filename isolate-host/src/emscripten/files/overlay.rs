@@ -91,9 +91,7 @@ impl Content {
             Self::Shared(bytes) if size <= bytes.len() => bytes.truncate(size),
             _ => {
                 let bytes = self.to_mut();
-                bytes
-                    .try_reserve(size.saturating_sub(bytes.len()))
-                    .map_err(|_| Errno::ENOSPC)?;
+                bytes.try_reserve(size.saturating_sub(bytes.len())).map_err(|_| Errno::ENOSPC)?;
                 bytes.resize(size, 0);
             }
         }
@@ -125,10 +123,7 @@ impl UpperNode {
         NODE_COST
             + match &self.kind {
                 UpperKind::Directory(directory) => {
-                    let removed = directory
-                        .entries
-                        .values()
-                        .filter(|entry| **entry == Entry::Removed);
+                    let removed = directory.entries.values().filter(|entry| **entry == Entry::Removed);
                     removed.count() as u64 * NODE_COST
                 }
                 UpperKind::File(content) => content.len(),
@@ -152,13 +147,7 @@ impl Overlay {
             linked: true,
             opens: 0,
         };
-        Self {
-            nodes: vec![Some(root)],
-            free: Vec::new(),
-            used: 0,
-            quota,
-            next_ino: FIRST_INO,
-        }
+        Self { nodes: vec![Some(root)], free: Vec::new(), used: 0, quota, next_ino: FIRST_INO }
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -170,15 +159,11 @@ impl Overlay {
     }
 
     pub(super) fn get(&self, id: NodeId) -> &UpperNode {
-        self.nodes[id.0 as usize]
-            .as_ref()
-            .expect("a node id is only kept while the node lives")
+        self.nodes[id.0 as usize].as_ref().expect("a node id is only kept while the node lives")
     }
 
     pub(super) fn get_mut(&mut self, id: NodeId) -> &mut UpperNode {
-        self.nodes[id.0 as usize]
-            .as_mut()
-            .expect("a node id is only kept while the node lives")
+        self.nodes[id.0 as usize].as_mut().expect("a node id is only kept while the node lives")
     }
 
     pub(super) fn directory(&self, id: NodeId) -> Option<&UpperDirectory> {
@@ -198,10 +183,7 @@ impl Overlay {
 
     /// Takes from the quota, or says that there is no space.
     pub(super) fn charge(&mut self, bytes: u64) -> Result<(), Errno> {
-        let used = self
-            .used
-            .checked_add(bytes)
-            .filter(|&used| used <= self.quota);
+        let used = self.used.checked_add(bytes).filter(|&used| used <= self.quota);
         self.used = used.ok_or(Errno::ENOSPC)?;
         Ok(())
     }
@@ -219,16 +201,8 @@ impl Overlay {
         now: Timestamp,
     ) -> Result<NodeId, Errno> {
         let ino = ino.unwrap_or(self.next_ino);
-        let node = UpperNode {
-            ino,
-            permissions,
-            atime: now,
-            mtime: now,
-            ctime: now,
-            kind,
-            linked: false,
-            opens: 0,
-        };
+        let node =
+            UpperNode { ino, permissions, atime: now, mtime: now, ctime: now, kind, linked: false, opens: 0 };
         self.charge(node.cost())?;
         // The quota allows far fewer nodes than the numbers would.
         self.next_ino = self.next_ino.max(ino.saturating_add(1));
@@ -247,10 +221,7 @@ impl Overlay {
 
     /// Puts a node under a name; what was there must have been taken away before.
     pub(super) fn link(&mut self, parent: NodeId, name: &str, child: NodeId) {
-        let before = self
-            .directory_mut(parent)
-            .entries
-            .insert(name.into(), Entry::Node(child));
+        let before = self.directory_mut(parent).entries.insert(name.into(), Entry::Node(child));
         if before == Some(Entry::Removed) {
             self.refund(NODE_COST);
         }
@@ -258,21 +229,13 @@ impl Overlay {
     }
 
     /// Takes a name away, leaving a whiteout when the layers have it too.
-    pub(super) fn unlink(
-        &mut self,
-        parent: NodeId,
-        name: &str,
-        in_layers: bool,
-    ) -> Result<(), Errno> {
+    pub(super) fn unlink(&mut self, parent: NodeId, name: &str, in_layers: bool) -> Result<(), Errno> {
         if in_layers {
             self.charge(NODE_COST)?;
         }
         let entries = &mut self.directory_mut(parent).entries;
-        let before = if in_layers {
-            entries.insert(name.into(), Entry::Removed)
-        } else {
-            entries.remove(name)
-        };
+        let before =
+            if in_layers { entries.insert(name.into(), Entry::Removed) } else { entries.remove(name) };
         match before {
             Some(Entry::Node(child)) => {
                 self.get_mut(child).linked = false;

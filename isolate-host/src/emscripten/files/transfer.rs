@@ -36,13 +36,7 @@ impl FileSystem {
         Ok(done)
     }
 
-    pub fn pwrite(
-        &mut self,
-        fd: i32,
-        offset: u64,
-        bytes: &[u8],
-        now: Timestamp,
-    ) -> Result<Transfer, Errno> {
+    pub fn pwrite(&mut self, fd: i32, offset: u64, bytes: &[u8], now: Timestamp) -> Result<Transfer, Errno> {
         if self.device_of(fd)?.is_some() {
             return Err(Errno::ESPIPE);
         }
@@ -55,14 +49,9 @@ impl FileSystem {
         let base = match whence {
             Whence::Start => 0,
             Whence::Current => open.offset,
-            Whence::End => self
-                .content(place)
-                .map_or(0, |content| content.len() as u64),
+            Whence::End => self.content(place).map_or(0, |content| content.len() as u64),
         };
-        let to = base
-            .checked_add_signed(by)
-            .filter(|&to| i64::try_from(to).is_ok())
-            .ok_or(Errno::EINVAL)?;
+        let to = base.checked_add_signed(by).filter(|&to| i64::try_from(to).is_ok()).ok_or(Errno::EINVAL)?;
         let open = self.descriptors.get_mut(fd)?;
         open.offset = to;
         if to == 0 {
@@ -91,27 +80,17 @@ impl FileSystem {
     /// The next records of an open folder, at most `most` of them; none at the end.
     pub fn read_directory(&mut self, fd: i32, most: usize) -> Result<Vec<DirEntry>, Errno> {
         let open = self.descriptors.get(fd)?;
-        let place = open
-            .place()
-            .filter(|&place| self.kind(place) == FileKind::Directory)
-            .ok_or(Errno::ENOTDIR)?;
+        let place =
+            open.place().filter(|&place| self.kind(place) == FileKind::Directory).ok_or(Errno::ENOTDIR)?;
         if open.listing.is_none() {
-            let parent = self
-                .find(&format!("{}/..", open.path), Follow::No)
-                .map_or(place, |(_, parent)| parent);
+            let parent =
+                self.find(&format!("{}/..", open.path), Follow::No).map_or(place, |(_, parent)| parent);
             let listing = self.listing(place, parent);
             self.descriptors.get_mut(fd)?.listing = Some(listing);
         }
         let open = self.descriptors.get_mut(fd)?;
         let rest = usize::try_from(open.offset).unwrap_or(usize::MAX);
-        let records: Vec<_> = open
-            .listing
-            .iter()
-            .flatten()
-            .skip(rest)
-            .take(most)
-            .cloned()
-            .collect();
+        let records: Vec<_> = open.listing.iter().flatten().skip(rest).take(most).cloned().collect();
         open.offset += records.len() as u64;
         Ok(records)
     }
@@ -132,27 +111,16 @@ impl FileSystem {
             (None, None) => return Err(Errno::EBADF),
         };
         let content = self.content(place).ok_or(Errno::EISDIR)?;
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| content.get(offset..))
-            .unwrap_or_default();
+        let rest = usize::try_from(offset).ok().and_then(|offset| content.get(offset..)).unwrap_or_default();
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         Ok(Transfer::Done(count))
     }
 
-    fn write_at(
-        &mut self,
-        fd: i32,
-        offset: u64,
-        bytes: &[u8],
-        now: Timestamp,
-    ) -> Result<Transfer, Errno> {
+    fn write_at(&mut self, fd: i32, offset: u64, bytes: &[u8], now: Timestamp) -> Result<Transfer, Errno> {
         let Some(id) = self.writable(fd)? else {
             return match self.device_of(fd)? {
-                Some(Device::Null | Device::Zero | Device::Random) => {
-                    Ok(Transfer::Done(bytes.len()))
-                }
+                Some(Device::Null | Device::Zero | Device::Random) => Ok(Transfer::Done(bytes.len())),
                 Some(device) => Ok(Transfer::Device(device)),
                 None => Err(Errno::EBADF),
             };
@@ -191,8 +159,7 @@ impl FileSystem {
     }
 
     fn size(&self, id: NodeId) -> u64 {
-        self.content(Place::Upper(id))
-            .map_or(0, |content| content.len() as u64)
+        self.content(Place::Upper(id)).map_or(0, |content| content.len() as u64)
     }
 
     /// Cuts a file or fills it up with zeros, within the quota.

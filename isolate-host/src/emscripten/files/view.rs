@@ -101,21 +101,14 @@ impl FileSystem {
 
     /// The first layer that has this path.
     pub(super) fn in_layers(&self, path: &str) -> Option<LowerRef> {
-        self.layers.iter().enumerate().find_map(|(layer, tree)| {
-            Some(LowerRef {
-                layer,
-                node: tree.find(path)?,
-            })
-        })
+        self.layers
+            .iter()
+            .enumerate()
+            .find_map(|(layer, tree)| Some(LowerRef { layer, node: tree.find(path)? }))
     }
 
     /// A name in what shows through a directory, whatever the overlay says about it.
-    pub(super) fn lower_child(
-        &self,
-        directory: Place,
-        name: &str,
-        scratch: &mut String,
-    ) -> Option<LowerRef> {
+    pub(super) fn lower_child(&self, directory: Place, name: &str, scratch: &mut String) -> Option<LowerRef> {
         let path = self.lower_path(directory)?;
         scratch.clear();
         scratch.push_str(path.trim_end_matches('/'));
@@ -125,12 +118,7 @@ impl FileSystem {
     }
 
     /// A name in a directory.
-    pub(super) fn child(
-        &self,
-        directory: Place,
-        name: &str,
-        scratch: &mut String,
-    ) -> Option<Place> {
+    pub(super) fn child(&self, directory: Place, name: &str, scratch: &mut String) -> Option<Place> {
         if let Place::Upper(id) = directory {
             match self.overlay.directory(id)?.entries.get(name) {
                 Some(Entry::Node(child)) => return Some(Place::Upper(*child)),
@@ -146,24 +134,17 @@ impl FileSystem {
         let mut all = BTreeMap::new();
         if let Some(path) = self.lower_path(directory) {
             for (layer, tree) in self.layers.iter().enumerate() {
-                let Some(LowerKind::Directory(children)) =
-                    tree.find(path).map(|node| &tree.node(node).kind)
+                let Some(LowerKind::Directory(children)) = tree.find(path).map(|node| &tree.node(node).kind)
                 else {
                     continue;
                 };
                 for &node in children {
-                    all.entry(tree.node(node).name())
-                        .or_insert(Place::Lower(LowerRef { layer, node }));
+                    all.entry(tree.node(node).name()).or_insert(Place::Lower(LowerRef { layer, node }));
                 }
             }
         }
         if let Place::Upper(id) = directory {
-            for (name, entry) in self
-                .overlay
-                .directory(id)
-                .into_iter()
-                .flat_map(|d| &d.entries)
-            {
+            for (name, entry) in self.overlay.directory(id).into_iter().flat_map(|d| &d.entries) {
                 match entry {
                     Entry::Node(child) => all.insert(name, Place::Upper(*child)),
                     Entry::Removed => all.remove(&**name),
@@ -182,11 +163,7 @@ impl FileSystem {
         };
         let dots = [record(".", directory), record("..", parent)];
         dots.into_iter()
-            .chain(
-                self.children(directory)
-                    .into_iter()
-                    .map(|(name, place)| record(name, place)),
-            )
+            .chain(self.children(directory).into_iter().map(|(name, place)| record(name, place)))
             .collect()
     }
 

@@ -45,19 +45,13 @@ impl FileSystem {
     /// Resolves a path; only its last name may be missing.
     pub(super) fn walk(&self, path: &str, follow: Follow) -> Result<Found, Errno> {
         check_length(path)?;
-        let mut walk = Walk {
-            trail: vec![("", Place::Upper(ROOT))],
-            pending: Vec::new(),
-        };
+        let mut walk = Walk { trail: vec![("", Place::Upper(ROOT))], pending: Vec::new() };
         walk.push(path);
         if !path.starts_with('/') {
             walk.push(&self.working_directory);
         }
         let wants_directory = path.ends_with('/');
-        let ends_in_dots = matches!(
-            path.trim_end_matches('/').rsplit('/').next(),
-            Some("." | "..")
-        );
+        let ends_in_dots = matches!(path.trim_end_matches('/').rsplit('/').next(), Some("." | ".."));
         let mut links = 0;
         let mut scratch = String::new();
         while let Some(name) = walk.pending.pop() {
@@ -105,13 +99,7 @@ impl FileSystem {
             return Err(Errno::ENOTDIR);
         }
         let parent = walk.trail[walk.trail.len().saturating_sub(2)].1;
-        Ok(Found {
-            path: walk.path(None),
-            parent,
-            place: Some(place),
-            wants_directory,
-            ends_in_dots,
-        })
+        Ok(Found { path: walk.path(None), parent, place: Some(place), wants_directory, ends_in_dots })
     }
 
     /// Resolves a path that must exist.
@@ -130,8 +118,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn push(&mut self, path: &'a str) {
-        self.pending
-            .extend(path.split('/').rev().filter(|name| !name.is_empty()));
+        self.pending.extend(path.split('/').rev().filter(|name| !name.is_empty()));
     }
 
     fn here(&self) -> Place {

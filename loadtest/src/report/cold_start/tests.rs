@@ -7,25 +7,12 @@ use super::*;
 use crate::cli::{Cli, Command};
 
 fn report(with_control: bool) -> ColdStartReport {
-    let arguments = [
-        "loadtest",
-        "cold-start",
-        "--worker",
-        "examples/fastapi",
-        "--runs",
-        "4",
-    ];
-    let Command::ColdStart(args) = Cli::parse_from(arguments).command else {
-        panic!("not a cold start")
-    };
+    let arguments = ["loadtest", "cold-start", "--worker", "examples/fastapi", "--runs", "4"];
+    let Command::ColdStart(args) = Cli::parse_from(arguments).command else { panic!("not a cold start") };
     let mut samples = Samples::default();
     for milliseconds in [4, 2, 6, 8] {
         let body = b"same".to_vec();
-        samples.saw_cold_of(
-            Duration::from_millis(milliseconds),
-            Duration::from_micros(900),
-            body,
-        );
+        samples.saw_cold_of(Duration::from_millis(milliseconds), Duration::from_micros(900), body);
     }
     let control = with_control.then(|| Control {
         command: "uvicorn app:app --port {port}".to_owned(),
@@ -35,35 +22,18 @@ fn report(with_control: bool) -> ColdStartReport {
         samples.saw_native_of(Duration::from_millis(900), b"same".to_vec());
         samples.saw_native_of(Duration::from_millis(1000), b"same".to_vec());
     }
-    ColdStartReport::of(
-        &args,
-        &WorkerName::parse("fastapi").unwrap(),
-        &samples,
-        control,
-        false,
-    )
+    ColdStartReport::of(&args, &WorkerName::parse("fastapi").unwrap(), &samples, control, false)
 }
 
 fn keys(value: &Value) -> Vec<&str> {
-    value
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect()
+    value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 #[test]
 fn the_json_has_the_promised_fields_in_milliseconds() {
     let json = serde_json::to_value(report(true)).unwrap();
-    assert_eq!(
-        keys(&json["cold"]),
-        ["p50", "p90", "p99", "min", "max", "n"]
-    );
-    assert_eq!(
-        keys(&json["versus"]),
-        ["p50", "p90", "p99", "min", "max", "n"]
-    );
+    assert_eq!(keys(&json["cold"]), ["p50", "p90", "p99", "min", "max", "n"]);
+    assert_eq!(keys(&json["versus"]), ["p50", "p90", "p99", "min", "max", "n"]);
     assert_eq!(keys(&json["ratio"]), ["p50", "p99"]);
     assert_eq!(json["cold"]["p50"], 4.0);
     assert_eq!(json["cold"]["n"], 4);
@@ -79,10 +49,7 @@ fn every_field_is_documented() {
     let json = serde_json::to_value(report(true)).unwrap();
     let page = include_str!("../../../REPORTS.md");
     for key in keys(&json) {
-        assert!(
-            page.contains(&format!("| `{key}` |")),
-            "`{key}` is missing in REPORTS.md"
-        );
+        assert!(page.contains(&format!("| `{key}` |")), "`{key}` is missing in REPORTS.md");
     }
 }
 

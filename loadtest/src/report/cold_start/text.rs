@@ -27,28 +27,8 @@ impl ColdStartReport {
             ("native process", self.versus),
         ];
         for (label, spread) in rows {
-            if let Some(Spread {
-                p50,
-                p90,
-                p99,
-                min,
-                max,
-                n,
-                mean,
-            }) = spread
-            {
-                table.row(
-                    label,
-                    [
-                        ms(p50),
-                        ms(p90),
-                        ms(p99),
-                        ms(min),
-                        ms(max),
-                        ms(mean),
-                        n.to_string(),
-                    ],
-                );
+            if let Some(Spread { p50, p90, p99, min, max, n, mean }) = spread {
+                table.row(label, [ms(p50), ms(p90), ms(p99), ms(min), ms(max), ms(mean), n.to_string()]);
             }
         }
         if table.is_empty() {
@@ -56,10 +36,7 @@ impl ColdStartReport {
         }
         writeln!(f, "\nin ms:\n{table}")?;
         if let Some(Ratio { p50, p99 }) = self.ratio {
-            writeln!(
-                f,
-                "the cold start is {p50:.1} times faster at p50, {p99:.1} times at p99\n"
-            )?;
+            writeln!(f, "the cold start is {p50:.1} times faster at p50, {p99:.1} times at p99\n")?;
         }
         Ok(())
     }
@@ -71,19 +48,14 @@ impl ColdStartReport {
              before connect() to the last byte; each answer said `cold`"
         )?;
         if let Some(Control { command, python }) = &self.control {
-            let python = python
-                .as_deref()
-                .unwrap_or("of unknown version (name it with --versus-python)");
+            let python = python.as_deref().unwrap_or("of unknown version (name it with --versus-python)");
             writeln!(
                 f,
                 "native process: `{command}`, Python {python}, from before it is\n  started to the last byte of its first successful answer"
             )?;
         }
         if self.same_answer == Some(false) {
-            writeln!(
-                f,
-                "NOTE: the two answers differ: they may not be the same program"
-            )?;
+            writeln!(f, "NOTE: the two answers differ: they may not be the same program")?;
         }
         writeln!(
             f,
@@ -91,23 +63,14 @@ impl ColdStartReport {
             self.warmup, self.pause_ms
         )?;
         if self.build == "development" {
-            writeln!(
-                f,
-                "NOTE: this is a development build; figures need a release build"
-            )?;
+            writeln!(f, "NOTE: this is a development build; figures need a release build")?;
         }
         Ok(())
     }
 
     fn write_published(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "\nmean cold starts with httpx, fastapi and pydantic (published, not measured here):"
-        )?;
-        for Published {
-            platform, mean_s, ..
-        } in self.published
-        {
+        writeln!(f, "\nmean cold starts with httpx, fastapi and pydantic (published, not measured here):")?;
+        for Published { platform, mean_s, .. } in self.published {
             writeln!(f, "  {platform:<26} {mean_s:.3} s")?;
         }
         Ok(())

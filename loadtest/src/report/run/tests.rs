@@ -13,9 +13,7 @@ async fn report(answer: fn() -> Answer) -> RunReport {
         "loadtest run --target http://{} --workers hello,fastapi --rate 200 --duration 500ms",
         server.address()
     );
-    let Command::Run(args) = Cli::parse_from(arguments.split(' ')).command else {
-        panic!("not a run")
-    };
+    let Command::Run(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("not a run") };
     let run = Run::new(crate::run::plan(&args).await.unwrap());
     let ending = run.drive(pending()).await.unwrap();
     RunReport::of(&args, &run, ending)
@@ -45,10 +43,7 @@ async fn every_field_is_documented() {
     paths(&serde_json::to_value(&report).unwrap(), "", &mut found);
     let page = include_str!("../../../REPORTS.md");
     for path in found {
-        assert!(
-            page.contains(&format!("| `{path}` |")),
-            "`{path}` is missing in REPORTS.md"
-        );
+        assert!(page.contains(&format!("| `{path}` |")), "`{path}` is missing in REPORTS.md");
     }
 }
 
@@ -68,15 +63,11 @@ async fn what_happened_is_told() {
     assert_eq!(json["hosts"]["host-a"], 100);
     assert_eq!(json["latency_ms"]["cold"]["n"], 100);
     assert_eq!(json["latency_ms"]["warm"], Value::Null);
-    let per_worker =
-        ["hello", "fastapi"].map(|name| json["workers"][name]["requests"].as_u64().unwrap());
+    let per_worker = ["hello", "fastapi"].map(|name| json["workers"][name]["requests"].as_u64().unwrap());
     assert_eq!(per_worker.iter().sum::<u64>(), 100);
     assert!(!report.every_request_failed());
     let text = report.to_string();
-    assert!(
-        text.contains("cold starts: 100.0000 % (100 of 100"),
-        "{text}"
-    );
+    assert!(text.contains("cold starts: 100.0000 % (100 of 100"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,16 +81,7 @@ async fn a_run_of_nothing_but_errors_is_a_failure() {
 
 #[test]
 fn a_generator_that_could_not_keep_up_says_so() {
-    let late = Summary {
-        p50: 1.0,
-        p90: 9.0,
-        p99: 50.0,
-        p999: 60.0,
-        min: 0.1,
-        max: 70.0,
-        mean: 3.0,
-        n: 10,
-    };
+    let late = Summary { p50: 1.0, p90: 9.0, p99: 50.0, p999: 60.0, min: 0.1, max: 70.0, mean: 3.0, n: 10 };
     let mut generator = Generator {
         lag_ms: Some(late),
         late_ms: LATE_MS,
@@ -109,10 +91,7 @@ fn a_generator_that_could_not_keep_up_says_so() {
     };
     let problems = generator.problems();
     assert!(problems[0].contains("50.000 ms late"), "{problems:?}");
-    assert!(
-        problems[1].contains("3 requests had to wait"),
-        "{problems:?}"
-    );
+    assert!(problems[1].contains("3 requests had to wait"), "{problems:?}");
     generator.lag_ms = Some(Summary { p99: 2.0, ..late });
     generator.queued = 0;
     assert!(generator.problems().is_empty());

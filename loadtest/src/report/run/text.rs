@@ -10,11 +10,7 @@ use crate::measure::Summary;
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let requests = &self.requests;
-        let partly = if self.interrupted {
-            ", interrupted"
-        } else {
-            ""
-        };
+        let partly = if self.interrupted { ", interrupted" } else { "" };
         writeln!(
             f,
             "{} requests in {:.1} s ({:.1}/s succeeded{partly}), {} failed, {} unfinished of {} planned",
@@ -45,15 +41,10 @@ impl RunReport {
                 cold.low * 100.0,
                 cold.high * 100.0
             )?,
-            None => writeln!(
-                f,
-                "cold starts: unknown, no successful answer said how it started"
-            )?,
+            None => writeln!(f, "cold starts: unknown, no successful answer said how it started")?,
         }
         let seen = self.starts.iter().filter(|(_, count)| **count > 0);
-        let seen: Vec<String> = seen
-            .map(|(kind, count)| format!("{kind} {count}"))
-            .collect();
+        let seen: Vec<String> = seen.map(|(kind, count)| format!("{kind} {count}")).collect();
         if !seen.is_empty() {
             writeln!(f, "starts: {}", seen.join(", "))?;
         }
@@ -71,10 +62,7 @@ impl RunReport {
         if table.is_empty() {
             return Ok(());
         }
-        writeln!(
-            f,
-            "\nlatency in ms, from the intended start to the last byte:\n{table}"
-        )
+        writeln!(f, "\nlatency in ms, from the intended start to the last byte:\n{table}")
     }
 
     fn write_generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,38 +84,14 @@ impl RunReport {
 }
 
 fn cells(summary: &Summary) -> [String; 7] {
-    let Summary {
-        p50,
-        p90,
-        p99,
-        p999,
-        min: _,
-        max,
-        mean,
-        n,
-    } = *summary;
-    [
-        ms(p50),
-        ms(p90),
-        ms(p99),
-        ms(p999),
-        ms(max),
-        ms(mean),
-        n.to_string(),
-    ]
+    let Summary { p50, p90, p99, p999, min: _, max, mean, n } = *summary;
+    [ms(p50), ms(p90), ms(p99), ms(p999), ms(max), ms(mean), n.to_string()]
 }
 
-fn write_counts(
-    f: &mut fmt::Formatter<'_>,
-    what: &str,
-    counts: &BTreeMap<String, u64>,
-) -> fmt::Result {
+fn write_counts(f: &mut fmt::Formatter<'_>, what: &str, counts: &BTreeMap<String, u64>) -> fmt::Result {
     if counts.is_empty() {
         return Ok(());
     }
-    let counts: Vec<String> = counts
-        .iter()
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
+    let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     writeln!(f, "{what}: {}", counts.join(", "))
 }

@@ -95,7 +95,8 @@ impl Model {
             _ => {}
         }
         let prefix = format!("{from}/");
-        let below: Vec<String> = self.nodes.keys().filter(|path| path.starts_with(&prefix)).cloned().collect();
+        let below: Vec<String> =
+            self.nodes.keys().filter(|path| path.starts_with(&prefix)).cloned().collect();
         for path in below.into_iter().chain([from.to_owned()]) {
             let node = self.nodes.remove(&path).unwrap();
             self.nodes.insert(format!("{to}{}", &path[from.len()..]), node);
@@ -187,7 +188,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn apply(fs: &mut FileSystem, model: &mut Model, op: &Op) -> (Result<(), Errno>, Result<(), Errno>) {
-    let chosen = |model: &Model, which: usize| model.open.iter().nth(which).map(|(fd, file)| (*fd, Rc::clone(file)));
+    let chosen =
+        |model: &Model, which: usize| model.open.iter().nth(which).map(|(fd, file)| (*fd, Rc::clone(file)));
     match op {
         Op::Mkdir(path) => (fs.mkdir(path, 0o755, NOW), model.mkdir(path)),
         Op::Rmdir(path) => (fs.rmdir(path, NOW), model.rmdir(path)),
