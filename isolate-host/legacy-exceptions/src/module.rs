@@ -14,6 +14,19 @@ use crate::types::Types;
 const TYPE_SECTION: u8 = 1;
 const CODE_SECTION: u8 = 10;
 
+/// Translates the legacy exception instructions of a module.
+///
+/// A module without any, whether it has the standard ones or none at all, is
+/// given back as it is, borrowed. In a module that has both, and even in one
+/// function, the standard ones stay and the legacy ones are translated.
+///
+/// The time it takes and the size of the result are linear in the size of the
+/// module.
+///
+/// # Errors
+///
+/// If the bytes are not a WebAssembly module, or one that is cut short, damaged
+/// or inconsistent in what the translation looks at. Nothing makes it panic.
 pub fn translate(wasm: &[u8]) -> Result<Cow<'_, [u8]>, TranslateError> {
     let mut module = Module::default();
     let mut layout = Layout::default();

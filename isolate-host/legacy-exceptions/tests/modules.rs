@@ -168,6 +168,29 @@ fn delegating_to_the_nearest_handler_costs_nothing() {
     assert_eq!(tables, 1, "only the `try` with a handler becomes a `try_table`");
 }
 
+/// A delegation branches to the handlers of its target, and no further than one
+/// that catches everything.
+#[test]
+fn a_delegation_has_the_clauses_it_needs() {
+    let wasm = translated(
+        "(module (tag $t) (tag $u) (tag $v)
+           (func
+             (try (do
+               (try $target (do
+                 (try (do (try (do (nop)) (delegate $target))) (catch $v)))
+                 (catch $t) (catch_all)))
+               (catch $u))))",
+    );
+    let clauses: Vec<usize> = operators(&bodies(&wasm)[0])
+        .into_iter()
+        .filter_map(|operator| match operator {
+            Operator::TryTable { try_table } => Some(try_table.catches.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(clauses, [1, 2, 1, 2], "of the outermost, the target, the one between, the delegation");
+}
+
 /// However the constructs are nested, the output grows with the input only.
 #[test]
 fn the_output_is_linear() {

@@ -1,26 +1,27 @@
 //! A `try` that delegates, and the rethrow points that some delegations need
-//! (see [`route`](crate::route)).
+//! (see [`route`](crate::route)). Here the target is the function's caller, past
+//! a handler:
 //!
 //! ```text
-//!   try $target               block                 ;; to leave $target by
-//!                               block
-//!                                 try_table (catch $a 0)
-//!                                   block (result exnref)   ;; the rethrow point
-//!     …               ═══▶            …
-//!     try                             try_table (catch $a …) (catch_all_ref …)
-//!       body                            body
-//!     delegate $target                end
-//!     …                               …
-//!                                     br 1
-//!                                   end
-//!                                   throw_ref
-//!                                 end
-//!   catch $a                    …
+//!                         block (result exnref)       ;; a rethrow point
+//!   try                     block
+//!                             block
+//!                               try_table (catch_all 0)
+//!     try                         try_table (catch_all_ref 3)
+//!       body                        body
+//!     delegate 1      ═══▶        end
+//!                               end
+//!                               br 1
+//!   catch_all                 end
+//!     handler                 handler
+//!   end                     end
+//!                           br 1                      ;; return, past the rethrow
+//!                         end
+//!                         throw_ref
 //! ```
 //!
-//! (Drawn with both: the clause is there because a delegation branches to the
-//! handlers of its target itself, the rethrow point because of what `$a` is not.
-//! In truth it stands in the *next* construct outwards, or in the function.)
+//! To delegate to a construct with handlers, clauses that branch to their blocks
+//! take the place of `catch_all_ref 3`, or precede it.
 
 use wasm_encoder::Catch;
 use wasmparser::ValType;

@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "each test executable uses a part of it")]
 
+pub(crate) mod execute;
 pub(crate) mod program;
 pub(crate) mod script;
 pub(crate) mod sections;

@@ -13,7 +13,6 @@
 //! and whether they return, throw or trap.
 
 pub(crate) mod encode;
-pub(crate) mod execute;
 pub(crate) mod generate;
 pub(crate) mod interpret;
 

@@ -5,7 +5,7 @@ use wasmtime::{
     ValType,
 };
 
-use super::{Behaviour, End, Number, Program, TAGS, Type};
+use super::program::{Behaviour, End, Number, Program, TAGS, Type};
 
 pub(crate) fn execute(engine: &Engine, program: &Program, wasm: &[u8]) -> Behaviour {
     let module = Module::new(engine, wasm)

@@ -1,0 +1,3 @@
+//! What the fuzz targets check. A target only hands its input to one of these.
+
+pub mod legacy_exceptions;
