@@ -29,10 +29,13 @@ pub use packages::{PackageOptions, PackagesError, Reuse, write_lock};
 pub use pip::{PipError, PipOptions};
 pub use project::ProjectError;
 
+use tokio::runtime::Handle;
+
 use crate::cache::{CacheDir, CacheError};
 use crate::emscripten::files::{Layer, LayerError};
 use crate::isolate::{
-    CaptureError, CaptureInput, Engine, EngineOptions, PrepareError, RestoreError, StoredDeployment,
+    CaptureError, CaptureInput, Engine, EngineOptions, GuestFault, PrepareError, RestoreError,
+    StoredDeployment,
 };
 use crate::progress::Progress;
 use crate::pyodide::{RuntimeError, fingerprint};
@@ -88,6 +91,8 @@ pub enum DeployError {
     Prepare(#[from] PrepareError),
     #[error("the snapshot that was just taken cannot be restored")]
     Restore(#[from] RestoreError),
+    #[error("the snapshot that was just taken does not run")]
+    Prove(#[source] GuestFault),
 }
 
 /// Deploys a worker; `warn` is told what was found in its files but is not acted on.
@@ -112,7 +117,7 @@ pub async fn deploy(
         return Ok(Deployed { worker, id, change });
     }
     let files = Layer::from_tar(&archive, bundle::guest_path)?;
-    let engine = Engine::open(cache, EngineOptions::default(), progress)?;
+    let engine = Engine::open(cache, EngineOptions::default(), Handle::current(), progress)?;
     let input =
         CaptureInput { worker: worker.clone(), deployment: id.clone(), config: config.clone(), files };
     let captured = engine.capture(input.clone(), progress).await?;
@@ -157,8 +162,8 @@ fn reuse(
     Ok(Some(Change::Restored))
 }
 
-/// Prepares and restores the new snapshot, which checks it and compiles what the first
-/// request would wait for. No handler runs.
+/// Prepares and restores the new snapshot and lets its event loop turn once, which checks
+/// it and compiles what the first request would wait for. No handler runs.
 async fn prove(
     engine: &Arc<Engine>,
     input: CaptureInput,
@@ -168,7 +173,9 @@ async fn prove(
     let CaptureInput { worker, deployment: id, config, files } = input;
     let step = progress.step(&format!("prepare `{worker}`"));
     let stored = StoredDeployment { worker, id, config, files, snapshot };
-    engine.prepare(&stored).await?.restore().await?.close();
+    let isolate = engine.prepare(&stored).await?.restore().await?;
+    isolate.ping().await.map_err(DeployError::Prove)?;
+    isolate.close();
     step.done();
     Ok(())
 }

@@ -17,14 +17,18 @@ use support::program::generate::{Dialect, generate};
 /// The environment variable that names Binaryen's `wasm-opt`.
 const WASM_OPT: &str = "WASM_OPT";
 
-/// Binaryen's translation of a module.
-fn binaryen(wasm: &[u8]) -> Vec<u8> {
+/// Binaryen's translation of a module; `None` if its own validation finds it wrong.
+///
+/// That happens: up to version 132 at least, where a `try` ends in `delegate` whose
+/// body never comes to its end, with more code behind it.
+fn binaryen(wasm: &[u8]) -> Option<Vec<u8>> {
     let program = std::env::var_os(WASM_OPT).unwrap_or_else(|| "wasm-opt".into());
     let mut child = Command::new(&program)
         .args(["--all-features", "--disable-compact-imports", "--translate-to-exnref"])
         .args(["-", "-o", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| {
             panic!(
@@ -36,8 +40,12 @@ fn binaryen(wasm: &[u8]) -> Vec<u8> {
     input.write_all(wasm).expect("Binaryen reads its input");
     drop(input);
     let output = child.wait_with_output().expect("Binaryen ends");
-    assert!(output.status.success(), "Binaryen refuses the program: {}", output.status);
-    output.stdout
+    if output.status.success() {
+        return Some(output.stdout);
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("error after opts"), "Binaryen refuses a valid program: {message}");
+    None
 }
 
 proptest! {
@@ -45,6 +53,7 @@ proptest! {
         cases: 64,
         failure_persistence: None,
         max_shrink_iters: 200,
+        max_global_rejects: 16,
         ..ProptestConfig::default()
     })]
 
@@ -54,7 +63,10 @@ proptest! {
         let program = generate(&bytes, Dialect::Legacy);
         let wasm = encode(&program);
         let engine = support::fast_engine();
-        let theirs = execute(&engine, &program, &binaryen(&wasm));
+        let Some(theirs) = binaryen(&wasm) else {
+            return Err(TestCaseError::reject("Binaryen's translation is not valid"));
+        };
+        let theirs = execute(&engine, &program, &theirs);
         let ours = execute(&engine, &program, &translate(&wasm).expect("a valid module"));
         prop_assert_eq!(ours, theirs, "{:#?}", program);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wasmtime::{Store, TypedFunc};
 
 use super::exchange::{Event, Message};
@@ -20,6 +20,8 @@ pub(super) struct Actor {
     mailbox: mpsc::UnboundedReceiver<Message>,
     meter: Arc<CpuMeter>,
     closing: bool,
+    /// Who waits for the guest's next call to return.
+    pings: Vec<oneshot::Sender<()>>,
 }
 
 enum Woken {
@@ -37,7 +39,7 @@ impl Actor {
         let glue = store.data().parts().glue;
         let pump = glue.get_typed_func(&mut store, "pump")?;
         let meter = store.data().cpu.clone();
-        Ok(Self { store, pump, callable, mailbox, meter, closing: false })
+        Ok(Self { store, pump, callable, mailbox, meter, closing: false, pings: Vec::new() })
     }
 
     /// Serves until closed and idle, or until the guest ends.
@@ -59,6 +61,9 @@ impl Actor {
             }
             if let Err(fault) = self.call_pump().await {
                 break Some(fault);
+            }
+            for answer in self.pings.drain(..) {
+                let _ = answer.send(());
             }
         };
         self.end(&fault.unwrap_or(GuestFault::Gone));
@@ -82,6 +87,10 @@ impl Actor {
         match message {
             Message::Request { id, request } => exchange.accept(id, *request),
             Message::Event(event) => exchange.notify(event),
+            Message::Ping(answer) => {
+                exchange.notify(Event::Timer);
+                self.pings.push(answer);
+            }
             Message::Close => self.closing = true,
         }
     }

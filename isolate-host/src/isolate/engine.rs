@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
-use tokio::runtime::Runtime as Tokio;
+use tokio::runtime::Handle;
 use wasmtime::Store;
 
 use super::exchange::{Exchange, Report};
@@ -36,21 +36,13 @@ use crate::snapshot::{capture, manifest::Mismatch};
 pub struct EngineOptions {
     pub limits: Limits,
     pub allocation: Allocation,
-    /// Threads guests run on.
-    pub threads: usize,
     /// Told to workers in their environment.
     pub host_id: String,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self {
-            limits: Limits::default(),
-            allocation: Allocation::OnDemand,
-            threads,
-            host_id: "local".to_owned(),
-        }
+        Self { limits: Limits::default(), allocation: Allocation::OnDemand, host_id: "local".to_owned() }
     }
 }
 
@@ -83,41 +75,35 @@ pub enum CaptureError {
     Stopping,
 }
 
-/// One per process: the compiled runtime and the threads guests run on.
+/// One per process: the compiled runtime, and the threads guests run on.
 pub struct Engine {
     program: Arc<Program>,
     options: EngineOptions,
-    /// None only while being dropped.
-    guests: Option<Tokio>,
+    guests: Handle,
     stopping: Arc<AtomicBool>,
 }
 
 impl Engine {
-    /// Installs the runtime if needed and starts the guest threads. Blocks; see `runtime::install`.
+    /// Installs the runtime if needed. Guests run on the threads of `guests`. Blocks; see `runtime::install`.
     pub fn open(
         cache: &CacheDir,
         options: EngineOptions,
+        guests: Handle,
         progress: &dyn Progress,
     ) -> Result<Arc<Self>, RuntimeError> {
         let runtime = runtime::install(cache, options.allocation, progress)?;
         let program = Program::new(runtime).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-        let guests = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(options.threads)
-            .thread_name("guest")
-            .enable_time()
-            .build()
-            .map_err(|error| RuntimeError::Engine(format!("cannot start the guest threads: {error}")))?;
         let stopping = Arc::new(AtomicBool::new(false));
         tick(program.engine().clone(), stopping.clone());
-        Ok(Arc::new(Self { program, options, guests: Some(guests), stopping }))
+        Ok(Arc::new(Self { program, options, guests, stopping }))
     }
 
     pub fn limits(&self) -> Limits {
         self.options.limits
     }
 
-    pub(super) fn guests(&self) -> &tokio::runtime::Handle {
-        self.guests.as_ref().expect("only dropping takes it").handle()
+    pub(super) fn guests(&self) -> &Handle {
+        &self.guests
     }
 
     /// Makes a deployment of the store ready: verifies, compiles what is not compiled, maps.
@@ -248,9 +234,6 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        if let Some(guests) = self.guests.take() {
-            guests.shutdown_background();
-        }
     }
 }
 

@@ -84,8 +84,13 @@ pub struct Exchange {
 
 /// A message to an isolate's actor.
 pub enum Message {
-    Request { id: RequestId, request: Box<IncomingRequest> },
+    Request {
+        id: RequestId,
+        request: Box<IncomingRequest>,
+    },
     Event(Event),
+    /// Answered after the guest has been called once more.
+    Ping(oneshot::Sender<()>),
     Close,
 }
 

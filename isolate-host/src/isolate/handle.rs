@@ -61,6 +61,13 @@ impl Isolate {
         let _ = self.0.mailbox.send(Message::Close);
     }
 
+    /// Calls into the guest without a request: whether its interpreter runs at all.
+    pub async fn ping(&self) -> Result<(), GuestFault> {
+        let (answer, answered) = oneshot::channel();
+        self.0.mailbox.send(Message::Ping(answer)).map_err(|_| GuestFault::Gone)?;
+        answered.await.map_err(|_| GuestFault::Gone)
+    }
+
     /// Has the worker answer a request. Dropping the future, or the response's body
     /// before its end, cancels the request in Python.
     pub async fn fetch(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, GuestFault> {

@@ -6,6 +6,7 @@ mod deploys;
 mod faults;
 mod fleet;
 mod load;
+mod python_platform;
 mod router;
 
 use std::path::{Path, PathBuf};
