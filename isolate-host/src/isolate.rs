@@ -19,6 +19,7 @@ mod handle;
 mod host_module;
 pub mod limits;
 pub mod marshal;
+mod parking;
 mod prepared;
 pub mod program;
 

@@ -9,4 +9,5 @@ pub mod capture;
 pub mod format;
 pub mod image;
 pub mod manifest;
+mod renew;
 pub mod restore;

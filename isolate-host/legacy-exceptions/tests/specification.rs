@@ -20,9 +20,9 @@ fn scripts_in(folder: &Path) -> Vec<std::path::PathBuf> {
 fn the_specifications_assertions_hold_after_translation() {
     let Some(folder) = specification_scripts() else {
         println!(
-            "NOT RUN: the specification's test files are kept outside the repository, in \
-             `shared/data/wasm-legacy-exceptions` beside its parent folder, and are not there; \
-             the crate's own scripts of the same kinds run all the same"
+            "NOT RUN: the specification's test files are not in the repository but beside it, in \
+             `../shared/data/wasm-legacy-exceptions` from its root, and are not there; our own scripts \
+             of the same kinds run all the same"
         );
         return;
     };

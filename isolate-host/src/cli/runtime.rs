@@ -5,7 +5,6 @@ use clap::{Args, Subcommand};
 use super::{CommandResult, logging, say};
 use crate::cache::CacheDir;
 use crate::progress;
-use crate::pyodide::engine::Allocation;
 use crate::pyodide::runtime;
 
 /// Install the Python runtime into the private cache, or show what is there.
@@ -30,7 +29,7 @@ impl Runtime {
         logging::start("warn");
         let cache = CacheDir::open_default()?;
         if let Action::Install = self.action {
-            runtime::install(&cache, Allocation::OnDemand, &*progress::to_stderr())?;
+            runtime::install(&cache, &*progress::to_stderr())?;
         }
         let status = runtime::status(&cache)?;
         say(&format!("cache\t{}", cache.path().display()))?;

@@ -19,12 +19,13 @@ use crate::cache::CacheDir;
 use crate::isolate::{Engine, EngineOptions, Limits};
 use crate::pool::EngineRuntime;
 use crate::progress::ToLog;
-use crate::pyodide::engine::Allocation;
 use crate::server::{self, Host, Shutdown};
 use crate::store::Store;
 
 /// How long requests may go on after the host was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Ended isolates kept to be used again: some megabytes each.
+const PARKED: usize = 16;
 /// How often the store is searched for new versions, so that they are ready before a request asks.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -99,11 +100,8 @@ impl Serve {
             memory_bytes: self.memory_limit as usize * (1 << 20),
             ..Limits::default()
         };
-        // Evicted isolates give their slots back a moment after new ones have taken theirs.
-        let isolates = self.max_isolates.get().saturating_add(self.max_isolates.get() / 4 + 16);
-        let allocation = Allocation::Slots { isolates };
         let host_id = self.host_id.to_string();
-        let options = EngineOptions { host_id, limits, allocation };
+        let options = EngineOptions { host_id, limits, parked: PARKED };
         // Guests share the server's threads: they are interrupted every few milliseconds, and a
         // request that stays on its thread is spared the time it takes to wake another.
         let guests = tokio::runtime::Handle::current();

@@ -42,8 +42,9 @@ impl Actor {
         Ok(Self { store, pump, callable, mailbox, meter, closing: false, pings: Vec::new() })
     }
 
-    /// Serves until closed and idle, or until the guest ends.
-    pub(super) async fn run(mut self) {
+    /// Serves until closed and idle, or until the guest ends. Gives the store back when
+    /// the guest is still well.
+    pub(super) async fn run(mut self) -> Option<Store<Guest>> {
         let fault = loop {
             if self.closing && self.store.data().exchange.pending.is_empty() {
                 break None;
@@ -66,7 +67,9 @@ impl Actor {
                 let _ = answer.send(());
             }
         };
-        self.end(&fault.unwrap_or(GuestFault::Gone));
+        let well = fault.is_none();
+        let store = self.end(&fault.unwrap_or(GuestFault::Gone));
+        well.then_some(store)
     }
 
     async fn wait(&mut self) -> Woken {
@@ -115,7 +118,7 @@ impl Actor {
     }
 
     /// Tells everybody who waits. Requests the guest has not seen may go elsewhere.
-    fn end(mut self, fault: &GuestFault) {
+    fn end(mut self, fault: &GuestFault) -> Store<Guest> {
         self.mailbox.close();
         while let Ok(message) = self.mailbox.try_recv() {
             if let Message::Request { request, .. } = message {
@@ -123,5 +126,6 @@ impl Actor {
             }
         }
         self.store.data_mut().exchange.fail_all(fault);
+        self.store
     }
 }

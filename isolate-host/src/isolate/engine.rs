@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -13,6 +13,7 @@ use super::fault::GuestFault;
 use super::guest::{Guest, GuestSetup, Libraries, Phase};
 use super::limits::{CpuMeter, Limits};
 use super::marshal::Value;
+use super::parking::Parking;
 use super::prepared::{PrepareError, Prepared};
 use super::program::Program;
 use super::{CaptureInput, StoredDeployment};
@@ -23,7 +24,7 @@ use crate::emscripten::files::{FileSystem, Layer, LayerError};
 use crate::emscripten::output::Output;
 use crate::linker::library::{Library, LibraryError};
 use crate::progress::{Progress, ToLog};
-use crate::pyodide::engine::{Allocation, EPOCH_TICK};
+use crate::pyodide::engine::EPOCH_TICK;
 use crate::pyodide::runtime::{self, RuntimeError};
 use crate::pyodide::{boot, code_cache::CompileError};
 use crate::snapshot::format::Snapshot;
@@ -35,14 +36,15 @@ use crate::snapshot::{capture, manifest::Mismatch};
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     pub limits: Limits,
-    pub allocation: Allocation,
+    /// Ended isolates kept to be used again.
+    pub parked: usize,
     /// Told to workers in their environment.
     pub host_id: String,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), allocation: Allocation::OnDemand, host_id: "local".to_owned() }
+        Self { limits: Limits::default(), parked: 0, host_id: "local".to_owned() }
     }
 }
 
@@ -81,6 +83,8 @@ pub struct Engine {
     options: EngineOptions,
     guests: Handle,
     stopping: Arc<AtomicBool>,
+    parking: Parking<Store<Guest>>,
+    next_key: AtomicU64,
 }
 
 impl Engine {
@@ -91,15 +95,21 @@ impl Engine {
         guests: Handle,
         progress: &dyn Progress,
     ) -> Result<Arc<Self>, RuntimeError> {
-        let runtime = runtime::install(cache, options.allocation, progress)?;
+        let runtime = runtime::install(cache, progress)?;
         let program = Program::new(runtime).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         let stopping = Arc::new(AtomicBool::new(false));
         tick(program.engine().clone(), stopping.clone());
-        Ok(Arc::new(Self { program, options, guests, stopping }))
+        let parking = Parking::new(options.parked);
+        let next_key = AtomicU64::new(0);
+        Ok(Arc::new(Self { program, options, guests, stopping, parking, next_key }))
     }
 
     pub fn limits(&self) -> Limits {
         self.options.limits
+    }
+
+    pub(super) fn parking(&self) -> &Parking<Store<Guest>> {
+        &self.parking
     }
 
     pub(super) fn guests(&self) -> &Handle {
@@ -135,7 +145,8 @@ impl Engine {
         let plan = Plan::new(self.program.clone(), snapshot, memory, layers, libraries)?;
         let resume = self.resume_event(&deployment);
         let config = config_value(&deployment.worker, &deployment.config, "serving");
-        Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config }))
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config, key }))
     }
 
     /// Boots Python, runs the worker's top level and takes a snapshot.

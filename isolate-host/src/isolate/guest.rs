@@ -95,6 +95,13 @@ impl Guest {
         }
     }
 
+    /// Everything but the wasm objects and what links them, as new.
+    pub fn renew(&mut self, setup: GuestSetup) {
+        let (program, parts) = (Arc::clone(&self.program), self.parts);
+        let links = std::mem::take(&mut self.links);
+        *self = Self { links, parts, ..Self::new(program, setup) };
+    }
+
     /// The wasm objects.
     ///
     /// Guest code runs only after `set_parts`, so host functions always find them.

@@ -4,9 +4,6 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Most entries of a function table; Pyodide's own has 8 733.
-pub const TABLE_ELEMENTS: usize = 200_000;
-
 /// Limits of one isolate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -26,7 +23,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 512 << 20,
-            table_elements: TABLE_ELEMENTS,
+            table_elements: 200_000,
             cpu: Duration::from_secs(30),
             file_bytes: 64 << 20,
             deploy_cpu: Duration::from_secs(120),

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use wasmtime::Store;
 
 use super::actor::Actor;
 use super::engine::Engine;
 use super::exchange::{Event, Exchange};
+use super::guest::Guest;
 use super::handle::Isolate;
 use super::marshal::Value;
 use super::{DeploymentId, StoredDeployment, WorkerName};
@@ -49,6 +51,8 @@ pub struct Prepared {
     /// What the first POLL after restore tells Python.
     pub(super) resume: Value,
     pub(super) config: Value,
+    /// Unique among what this engine has prepared.
+    pub(super) key: u64,
 }
 
 impl Prepared {
@@ -68,11 +72,28 @@ impl Prepared {
         exchange.mailbox = Some(mailbox.clone());
         exchange.inbox.push_back(Event::Resume(self.resume.clone()));
         let wasm = |error: wasmtime::Error| RestoreError::Wasm(format!("{error:#}"));
-        let store = self.plan.restore(exchange, self.engine.limits()).await.map_err(wasm)?;
+        let store = self.store(exchange).await.map_err(|error| RestoreError::Wasm(format!("{error:#}")))?;
         let meter = store.data().cpu.clone();
         let actor = Actor::new(store, self.plan.manifest().pump, messages).map_err(wasm)?;
         let restore_time: Duration = began.elapsed();
-        self.engine.guests().spawn(actor.run());
+        let (engine, key) = (Arc::clone(&self.engine), self.key);
+        self.engine.guests().spawn(async move {
+            if let Some(store) = actor.run().await {
+                engine.parking().put(key, store);
+            }
+        });
         Ok(Isolate::new(mailbox, meter, restore_time))
+    }
+
+    /// A store in the snapshot's state: one that an ended isolate left, else a new one.
+    async fn store(&self, exchange: Exchange) -> wasmtime::Result<Store<Guest>> {
+        let limits = self.engine.limits();
+        let Some(parked) = self.engine.parking().take(self.key) else {
+            return self.plan.restore(exchange, limits).await;
+        };
+        match self.plan.renew(parked, exchange, limits)? {
+            Ok(store) => Ok(store),
+            Err(exchange) => self.plan.restore(exchange, limits).await,
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::Module;
 
 use super::code_cache::{CodeCache, CompileError, content_key};
-use super::engine::{self, Allocation};
+use super::engine;
 use super::rewrite::{self, RewriteError, Role};
 use super::{PYODIDE_SHA256, PYODIDE_VERSION, package, platform};
 use crate::cache::{CacheDir, CacheError};
@@ -100,7 +100,7 @@ fn key() -> String {
 pub fn status(cache: &CacheDir) -> Result<Status, RuntimeError> {
     let folder = cache.section(SECTION)?.join(key());
     let installed = read_manifest(&folder)?;
-    let code = CodeCache::new(open_engine(Allocation::OnDemand)?, cache.clone());
+    let code = CodeCache::new(open_engine()?, cache.clone());
     let compiled = installed.as_ref().is_some_and(|installed| code.contains(&installed.main_sha256));
     Ok(Status { folder, installed, compiled })
 }
@@ -108,12 +108,8 @@ pub fn status(cache: &CacheDir) -> Result<Status, RuntimeError> {
 /// Installs the runtime unless it is there, and loads it.
 ///
 /// Takes most of a minute on a new machine, milliseconds afterwards. Blocks.
-pub fn install(
-    cache: &CacheDir,
-    allocation: Allocation,
-    progress: &dyn Progress,
-) -> Result<Runtime, RuntimeError> {
-    let code = CodeCache::new(open_engine(allocation)?, cache.clone());
+pub fn install(cache: &CacheDir, progress: &dyn Progress) -> Result<Runtime, RuntimeError> {
+    let code = CodeCache::new(open_engine()?, cache.clone());
     let folder = cache.section(SECTION)?.join(key());
     if read_manifest(&folder)?.is_none() {
         let _lock = cache.lock(&format!("{SECTION}-{}", key()), progress)?;
@@ -124,8 +120,8 @@ pub fn install(
     load(&folder, code, progress)
 }
 
-fn open_engine(allocation: Allocation) -> Result<wasmtime::Engine, RuntimeError> {
-    engine::new_engine(allocation).map_err(|error| RuntimeError::Engine(format!("{error:#}")))
+fn open_engine() -> Result<wasmtime::Engine, RuntimeError> {
+    engine::new_engine().map_err(|error| RuntimeError::Engine(format!("{error:#}")))
 }
 
 fn read_manifest(folder: &std::path::Path) -> Result<Option<Installed>, RuntimeError> {

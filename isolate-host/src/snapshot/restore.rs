@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasmtime::{Extern, Module, ModuleExport, Ref, Store, Val};
 
 use super::format::Snapshot;
 use super::manifest::{Manifest, Mismatch};
+use super::renew;
 use crate::emscripten::clock::Clock;
 use crate::emscripten::entropy::Entropy;
 use crate::emscripten::files::{self, FileSystem, Layer, OverlayEntry};
@@ -47,6 +49,8 @@ pub struct Plan {
     libraries: Vec<PlannedLibrary>,
     appended: Vec<(u32, Planned)>,
     globals: Vec<(ModuleExport, i32)>,
+    /// Linear memory as the snapshot has it, for isolates that are used again.
+    image: Bytes,
 }
 
 struct PlannedLibrary {
@@ -110,6 +114,7 @@ impl Plan {
         all_libraries: Libraries,
     ) -> Result<Self, PlanError> {
         let manifest = snapshot.manifest;
+        let image = snapshot.image;
         let overlay = files::decode_overlay(snapshot.files)?;
         let loaded = find_libraries(&manifest, &all_libraries, &program)?;
         let mut libraries = Vec::with_capacity(loaded.len());
@@ -129,7 +134,18 @@ impl Plan {
             .map(|(index, symbol)| Ok((*index, plan_symbol(&program, &loaded, symbol)?)))
             .collect::<Result<_, PlanError>>()?;
         let globals = plan_globals(program.main(), manifest.globals.iter())?;
-        Ok(Self { program, manifest, memory, layers, overlay, all_libraries, libraries, appended, globals })
+        Ok(Self {
+            program,
+            manifest,
+            memory,
+            layers,
+            overlay,
+            all_libraries,
+            libraries,
+            appended,
+            globals,
+            image,
+        })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -141,11 +157,45 @@ impl Plan {
         let guest = Guest::new(self.program.clone(), self.guest_setup(exchange, limits)?);
         let mut store = self.program.instantiate(&self.memory, guest).await?;
         self.restore_table_and_libraries(&mut store).await?;
+        self.restore_globals(&mut store)?;
+        Ok(store)
+    }
+
+    /// Makes the store of an isolate that ended well what `restore` would make.
+    ///
+    /// Gives the exchange back when more has changed than can be undone: memory or table
+    /// have grown, or a library was loaded.
+    pub fn renew(
+        &self,
+        mut store: Store<Guest>,
+        exchange: Exchange,
+        limits: Limits,
+    ) -> wasmtime::Result<Result<Store<Guest>, Exchange>> {
+        let parts = store.data().parts();
+        let unchanged = parts.memory.data_size(&store) == self.image.len()
+            && parts.table.size(&store) == u64::from(self.manifest.table_size)
+            && store.data().links.libraries.len() == self.libraries.len();
+        if !unchanged {
+            return Ok(Err(exchange));
+        }
+        renew::renew(parts.memory.data_mut(&mut store), &self.image)?;
+        self.restore_globals(&mut store)?;
+        store.data_mut().renew(self.guest_setup(exchange, limits)?);
+        Ok(Ok(store))
+    }
+
+    fn restore_globals(&self, store: &mut Store<Guest>) -> wasmtime::Result<()> {
         let main = store.data().parts().main;
         for (export, value) in &self.globals {
-            set_global(&mut store, main, export, *value)?;
+            set_global(store, main, export, *value)?;
         }
-        Ok(store)
+        for (index, planned) in self.libraries.iter().enumerate() {
+            let instance = store.data().links.libraries[index].instance;
+            for (export, value) in &planned.globals {
+                set_global(store, instance, export, *value)?;
+            }
+        }
+        Ok(())
     }
 
     fn guest_setup(&self, exchange: Exchange, limits: Limits) -> wasmtime::Result<GuestSetup> {
@@ -190,9 +240,6 @@ impl Plan {
                 table_base,
             )
             .await?;
-            for (export, value) in &planned.globals {
-                set_global(store, instance, export, *value)?;
-            }
             let loaded = Loaded { library: library.clone(), instance, memory_base, table_base };
             store.data_mut().links.libraries.push(loaded);
         }

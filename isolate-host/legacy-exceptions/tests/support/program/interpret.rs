@@ -60,10 +60,8 @@ pub(crate) fn interpret_and_count(program: &Program) -> (Behaviour, Events) {
     let mut machine = Machine { program, fuel: FUEL, logged: Vec::new(), events: Events::default() };
     let arguments = program.arguments.map(Value::I32).to_vec();
     let end = match machine.call(0, arguments) {
-        Called::Returned(values) => End::Returned(values.into_iter().map(number).collect()),
-        Called::Threw(thrown) => {
-            End::Threw(thrown.tag as usize, thrown.values.iter().cloned().map(number).collect())
-        }
+        Called::Returned(values) => End::Returned(values.iter().map(number).collect()),
+        Called::Threw(thrown) => End::Threw(thrown.tag as usize, thrown.values.iter().map(number).collect()),
         Called::Trapped => End::Trapped,
     };
     (Behaviour { logged: machine.logged, end }, machine.events)
@@ -81,10 +79,10 @@ enum Value {
     Exception(Option<Rc<Exception>>),
 }
 
-fn number(value: Value) -> Number {
+fn number(value: &Value) -> Number {
     match value {
-        Value::I32(value) => Number::I32(value),
-        Value::I64(value) => Number::I64(value),
+        Value::I32(value) => Number::I32(*value),
+        Value::I64(value) => Number::I64(*value),
         Value::Exception(_) => panic!("programs neither return nor throw references"),
     }
 }
