@@ -1,7 +1,7 @@
 //! An isolate: one wasmtime store holding one Python interpreter of one deployment.
 //!
 //! This file is the boundary the rest of the host sees. Behind it an isolate is
-//! an actor on the guest threads: Python never owns a thread, it is called when
+//! an actor on the host's threads: Python never owns a thread, it is called when
 //! there is something to do and returns when nothing is ready.
 //!
 //! ```text

@@ -10,7 +10,7 @@ use super::fault::GuestFault;
 use super::guest::Guest;
 use super::limits::CpuMeter;
 
-/// Runs on the guest threads; owns the store.
+/// Runs on the host's threads; owns the store.
 pub(super) struct Actor {
     store: Store<Guest>,
     /// `pump(callable)` of the glue.
