@@ -6,8 +6,10 @@
 //! ```
 
 pub mod boot;
+pub mod branch_history;
 pub mod code_cache;
 pub mod engine;
+pub mod heap;
 pub mod package;
 pub mod platform;
 pub mod rewrite;

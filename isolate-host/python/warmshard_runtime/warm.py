@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from typing import Any
 
-from . import event_loop, logs
+from . import endpoints, event_loop, logs
 from .exchange import Exchange
 from .host import Host
 
@@ -90,6 +90,7 @@ def warm_up() -> None:
         for _ in range(_REPEATS):
             for handler, request in rounds:
                 _send(handler, *request)
+        endpoints.look_up_endpoints()
     except Exception as error:
         logs.emit_exception(error, "internal error: the warm-up of the platform failed")
     gc.collect()

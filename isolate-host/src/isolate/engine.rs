@@ -26,10 +26,10 @@ use crate::linker::library::{Library, LibraryError};
 use crate::progress::{Progress, ToLog};
 use crate::pyodide::engine::EPOCH_TICK;
 use crate::pyodide::runtime::{self, RuntimeError};
-use crate::pyodide::{boot, code_cache::CompileError};
+use crate::pyodide::{boot, code_cache::CompileError, heap};
 use crate::snapshot::format::Snapshot;
 use crate::snapshot::image::memory_module;
-use crate::snapshot::restore::{Expected, Plan, PlanError, compare};
+use crate::snapshot::restore::{Expected, Parked, Plan, PlanError, compare};
 use crate::snapshot::{capture, manifest::Mismatch};
 
 /// How an engine is set up.
@@ -83,7 +83,7 @@ pub struct Engine {
     options: EngineOptions,
     guests: Handle,
     stopping: Arc<AtomicBool>,
-    parking: Parking<Store<Guest>>,
+    parking: Parking<Parked>,
     next_key: AtomicU64,
 }
 
@@ -108,7 +108,7 @@ impl Engine {
         self.options.limits
     }
 
-    pub(super) fn parking(&self) -> &Parking<Store<Guest>> {
+    pub(super) fn parking(&self) -> &Parking<Parked> {
         &self.parking
     }
 
@@ -185,6 +185,8 @@ impl Engine {
             .await
             .map_err(guest_failed)?;
         let pump = boot::attribute(&mut store, "warmshard_runtime", "pump").await.map_err(guest_failed)?;
+        boot::collect_garbage(&mut store).await.map_err(guest_failed)?;
+        heap::fill_holes(&mut store).await.map_err(guest_failed)?;
         let mut file = tempfile::NamedTempFile::new().map_err(capture::CaptureError::from)?;
         let identity = capture::Identity {
             worker: input.worker,

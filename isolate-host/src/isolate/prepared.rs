@@ -65,7 +65,7 @@ impl Prepared {
     }
 
     /// Restores one isolate. Runs where it is awaited: it takes less time than waking a thread.
-    pub async fn restore(&self) -> Result<Isolate, RestoreError> {
+    pub async fn restore(self: &Arc<Self>) -> Result<Isolate, RestoreError> {
         let began = Instant::now();
         let (mailbox, messages) = mpsc::unbounded_channel();
         let mut exchange = Exchange::new(&self.config);
@@ -76,10 +76,10 @@ impl Prepared {
         let meter = store.data().cpu.clone();
         let actor = Actor::new(store, self.plan.manifest().pump, messages).map_err(wasm)?;
         let restore_time: Duration = began.elapsed();
-        let (engine, key) = (Arc::clone(&self.engine), self.key);
+        let prepared = Arc::clone(self);
         self.engine.guests().spawn(async move {
             if let Some(store) = actor.run().await {
-                engine.parking().put(key, store);
+                prepared.park(store);
             }
         });
         Ok(Isolate::new(mailbox, meter, restore_time))
@@ -91,9 +91,18 @@ impl Prepared {
         let Some(parked) = self.engine.parking().take(self.key) else {
             return self.plan.restore(exchange, limits).await;
         };
-        match self.plan.renew(parked, exchange, limits)? {
-            Ok(store) => Ok(store),
-            Err(exchange) => self.plan.restore(exchange, limits).await,
+        self.plan.renew(parked, exchange, limits)
+    }
+
+    /// Keeps what an isolate leaves for the next one of this deployment.
+    fn park(&self, store: Store<Guest>) {
+        match self.plan.park(store) {
+            Ok(Some(parked)) => self.engine.parking().put(self.key, parked),
+            Ok(None) => {}
+            Err(error) => {
+                let worker = self.worker();
+                tracing::warn!(%worker, %error, "cannot tell what an isolate wrote; it is not used again");
+            }
         }
     }
 }

@@ -157,7 +157,12 @@ pub async fn call_function(
     }
 }
 
-fn export<P: WasmParams, R: WasmResults>(
+/// A full collection, which also empties CPython's lists of objects kept for reuse.
+pub async fn collect_garbage(store: &mut Store<Guest>) -> wasmtime::Result<()> {
+    call::<_, i32>(store, "PyGC_Collect", ()).await.map(drop)
+}
+
+pub(super) fn export<P: WasmParams, R: WasmResults>(
     store: &mut Store<Guest>,
     name: &str,
 ) -> wasmtime::Result<TypedFunc<P, R>> {
@@ -171,6 +176,19 @@ where
     R: WasmResults + Sync,
 {
     let function = export::<P, R>(store, name)?;
+    invoke(store, &function, arguments).await
+}
+
+/// Calls a function of the guest within its limit on CPU time.
+pub(super) async fn invoke<P, R>(
+    store: &mut Store<Guest>,
+    function: &TypedFunc<P, R>,
+    arguments: P,
+) -> wasmtime::Result<R>
+where
+    P: WasmParams + Sync,
+    R: WasmResults + Sync,
+{
     let meter = store.data().cpu.clone();
     store.set_epoch_deadline(1);
     meter.measure(function.call_async(&mut *store, arguments)).await

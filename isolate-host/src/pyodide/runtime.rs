@@ -10,12 +10,12 @@ use wasmtime::Module;
 use super::code_cache::{CodeCache, CompileError, content_key};
 use super::engine;
 use super::rewrite::{self, RewriteError, Role};
-use super::{PYODIDE_SHA256, PYODIDE_VERSION, package, platform};
+use super::{PYODIDE_SHA256, PYODIDE_VERSION, branch_history, package, platform};
 use crate::cache::{CacheDir, CacheError};
 use crate::progress::Progress;
 
 /// Counts changes of translation and rewriting: what they make of the same input.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 const SECTION: &str = "runtime";
 
 /// Why the runtime could not be installed.
@@ -141,7 +141,11 @@ fn make(cache: &CacheDir, progress: &dyn Progress) -> Result<(), RuntimeError> {
     let step = progress.step("translate Pyodide's exception handling");
     let standard = translate("pyodide.asm.wasm", &package.main_wasm)?;
     step.done();
-    let main = rewrite::rewrite(&standard, Role::Main)?;
+    let mut main = rewrite::rewrite(&standard, Role::Main)?;
+    let forgotten = branch_history::forget(&mut main).map_err(RewriteError::from)?;
+    if forgotten == 0 {
+        tracing::warn!("found no branch records in the interpreter: isolates will write to more memory");
+    }
     let (initial_memory, initial_pages) = initial_memory(&standard)?;
 
     let made = cache.temp_dir()?;

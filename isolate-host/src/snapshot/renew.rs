@@ -6,32 +6,56 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 const PAGE: usize = 4096;
 
-/// Makes `memory` equal to `image`. Both have the same length, and `memory` was mapped from it.
-pub(crate) fn renew(memory: &mut [u8], image: &[u8]) -> io::Result<()> {
-    for page in private_pages(memory)? {
-        let range = page * PAGE..((page + 1) * PAGE).min(image.len());
-        memory[range.clone()].copy_from_slice(&image[range]);
+/// The pages an isolate has made its own, as ranges of bytes. They are looked up when it
+/// ends: nothing runs in it until it is renewed, so the request that asks for that is
+/// spared the search.
+#[derive(Debug)]
+pub(crate) struct Written(Vec<Range<usize>>);
+
+impl Written {
+    /// Asks the kernel.
+    pub(crate) fn find(memory: &[u8]) -> io::Result<Self> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for page in private_pages(memory)? {
+            let range = page * PAGE..(page + 1) * PAGE;
+            match ranges.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => ranges.push(range),
+            }
+        }
+        Ok(Self(ranges))
     }
-    Ok(())
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(Range::len).sum()
+    }
+
+    /// Makes `memory` equal to `image`. Both have the same length, `memory` was mapped from
+    /// `image`, and nobody has written to it since these pages were looked up.
+    pub(crate) fn undo(&self, memory: &mut [u8], image: &[u8]) {
+        for range in &self.0 {
+            memory[range.clone()].copy_from_slice(&image[range.clone()]);
+        }
+    }
 }
 
 /// The pages of a mapping that belong to this process alone, in memory or swapped out.
 fn private_pages(memory: &[u8]) -> io::Result<impl Iterator<Item = usize> + use<>> {
     /// Bytes the kernel tells about each page.
     const ENTRY: usize = 8;
-    let mut entries = vec![0; memory.len() / PAGE * ENTRY];
+    let pages = memory.len() / PAGE;
+    let mut entries = vec![0; pages * ENTRY];
     let first = memory.as_ptr() as usize / PAGE;
     File::open("/proc/self/pagemap")?.read_exact_at(&mut entries, (first * ENTRY) as u64)?;
-    let pages = memory.len() / PAGE;
-    let private = (0..pages).filter(move |page| {
+    Ok((0..pages).filter(move |page| {
         let entry = &entries[page * ENTRY..][..ENTRY];
         is_private(u64::from_le_bytes(entry.try_into().expect("eight bytes")))
-    });
-    Ok(private)
+    }))
 }
 
 /// Reads an entry of `/proc/self/pagemap` (Linux, Documentation/admin-guide/mm/pagemap.rst).
@@ -56,7 +80,7 @@ mod tests {
         memory.copy_from_slice(&image);
         memory[5 * PAGE + 7] ^= 0xff;
         memory[15 * PAGE..].fill(1);
-        renew(memory, &image).unwrap();
+        Written::find(memory).unwrap().undo(memory, &image);
         assert!(*memory == *image);
     }
 }

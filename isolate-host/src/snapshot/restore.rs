@@ -10,7 +10,7 @@ use wasmtime::{Extern, Module, ModuleExport, Ref, Store, Val};
 
 use super::format::Snapshot;
 use super::manifest::{Manifest, Mismatch};
-use super::renew;
+use super::renew::Written;
 use crate::emscripten::clock::Clock;
 use crate::emscripten::entropy::Entropy;
 use crate::emscripten::files::{self, FileSystem, Layer, OverlayEntry};
@@ -51,6 +51,12 @@ pub struct Plan {
     globals: Vec<(ModuleExport, i32)>,
     /// Linear memory as the snapshot has it, for isolates that are used again.
     image: Bytes,
+}
+
+/// The store of an isolate that has ended, as it was left.
+pub struct Parked {
+    store: Store<Guest>,
+    written: Written,
 }
 
 struct PlannedLibrary {
@@ -161,27 +167,34 @@ impl Plan {
         Ok(store)
     }
 
-    /// Makes the store of an isolate that ended well what `restore` would make.
-    ///
-    /// Gives the exchange back when more has changed than can be undone: memory or table
-    /// have grown, or a library was loaded.
-    pub fn renew(
-        &self,
-        mut store: Store<Guest>,
-        exchange: Exchange,
-        limits: Limits,
-    ) -> wasmtime::Result<Result<Store<Guest>, Exchange>> {
+    /// What it takes to use the store of an isolate again that ended well. `None` when more
+    /// has changed than can be undone: memory or table have grown, or a library was loaded.
+    pub fn park(&self, store: Store<Guest>) -> std::io::Result<Option<Parked>> {
         let parts = store.data().parts();
         let unchanged = parts.memory.data_size(&store) == self.image.len()
             && parts.table.size(&store) == u64::from(self.manifest.table_size)
             && store.data().links.libraries.len() == self.libraries.len();
         if !unchanged {
-            return Ok(Err(exchange));
+            return Ok(None);
         }
-        renew::renew(parts.memory.data_mut(&mut store), &self.image)?;
+        let written = Written::find(parts.memory.data(&store))?;
+        tracing::debug!(worker = %self.manifest.worker, bytes = written.bytes(), "an isolate ended well");
+        Ok(Some(Parked { store, written }))
+    }
+
+    /// Makes the store of an ended isolate of this deployment what `restore` would make.
+    pub fn renew(
+        &self,
+        parked: Parked,
+        exchange: Exchange,
+        limits: Limits,
+    ) -> wasmtime::Result<Store<Guest>> {
+        let Parked { mut store, written } = parked;
+        let memory = store.data().parts().memory;
+        written.undo(memory.data_mut(&mut store), &self.image);
         self.restore_globals(&mut store)?;
         store.data_mut().renew(self.guest_setup(exchange, limits)?);
-        Ok(Ok(store))
+        Ok(store)
     }
 
     fn restore_globals(&self, store: &mut Store<Guest>) -> wasmtime::Result<()> {
