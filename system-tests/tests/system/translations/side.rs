@@ -149,8 +149,11 @@ fn bring_packages(list: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives the bytes to write for a file of a path and bytes.
+type Change<'a> = dyn Fn(&Path, Vec<u8>) -> Result<Vec<u8>> + 'a;
+
 /// Copies a folder, each file's bytes through `change`.
-fn copy(from: &Path, to: &Path, change: &dyn Fn(&Path, Vec<u8>) -> Result<Vec<u8>>) -> Result<()> {
+fn copy(from: &Path, to: &Path, change: &Change<'_>) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
