@@ -6,6 +6,15 @@ use thiserror::Error;
 ///
 /// Offsets count bytes from the start of the module. A caller that shows the
 /// error should print the chain of sources: each level speaks for itself only.
+///
+/// ```
+/// use std::error::Error as _;
+/// use legacy_exceptions::{TranslateError, translate};
+///
+/// let error = translate(b"\0asm\x01\0\0\0\x0a\x02").unwrap_err();
+/// assert!(matches!(error, TranslateError::Malformed { offset: 10, .. }));
+/// assert!(error.source().is_some());
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TranslateError {

@@ -1,7 +1,8 @@
 //! Translates WebAssembly's legacy exception instructions to the standard ones.
 //!
-//! Compilers still write `try`, `catch`, `catch_all`, `rethrow` and `delegate`;
-//! some engines execute only what became of them in the standard: `try_table`,
+//! Compilers still write `try`, `catch`, `catch_all`, `rethrow` and `delegate`, which is
+//! what Emscripten makes of C++ exceptions, `longjmp` and Rust panics. Some engines,
+//! wasmtime among them, execute only what became of them in the standard: `try_table`,
 //! `throw_ref` and the type `exnref`. [`translate`] rewrites the code section of
 //! a module and leaves everything else as it is, byte for byte, except that the
 //! type section may gain types at its end. Indices of types, functions, tags and
@@ -24,7 +25,12 @@
 //! # }
 //! ```
 //!
-//! # What changes hands
+//! The engine that is to execute the result must have exceptions switched on; of wasmtime
+//! these are `Config::wasm_exceptions` and what it stands on, `wasm_gc`,
+//! `wasm_function_references` and `wasm_reference_types`. On the command line, the example
+//! `legacy-eh` reads a module from standard input and writes its translation.
+//!
+//! # How it works
 //!
 //! A legacy `try` keeps its handlers in its own block. A `try_table` has none: each
 //! of its clauses *branches*, with the values of the exception, to a block around
@@ -65,7 +71,30 @@
 //!   If none does, the exception has to leave the function unhandled; it is then
 //!   caught, branches to a block around the whole function, and is thrown again there.
 //!   If the target is who would handle the exception anyway, the `try` becomes a
-//!   plain block, as does one without any handler.
+//!   plain block, as does one without any handler. Here the target is the outer of two
+//!   constructs around, and the label 4 that of the block of its handler:
+//!
+//!   ```text
+//!     try                      ┌ block
+//!                              │ ┌ block
+//!                              │ │ ┌ try_table (catch_all 0)
+//!       try                    │ │ │ ┌ block
+//!                              │ │ │ │ ┌ block
+//!                              │ │ │ │ │ ┌ try_table (catch_all 0)
+//!         try                  │ │ │ │ │ │ ┌ try_table (catch_all 4) ───────────┐
+//!           body       ═══▶    │ │ │ │ │ │ │    body                            │
+//!         delegate 1           │ │ │ │ │ │ └ end                                │
+//!                              │ │ │ │ │ └ end                                  │
+//!                              │ │ │ │ │   br 1                                 │
+//!       catch_all              │ │ │ │ └ end     ◀── not what `body` throws     │
+//!         inner                │ │ │ │     inner                                │
+//!       end                    │ │ │ └ end                                      │
+//!                              │ │ └ end                                        │
+//!                              │ │   br 1                                       │
+//!     catch_all                │ └ end           ◀── what `body` throws ────────┘
+//!       outer                  │     outer
+//!     end                      └ end
+//!   ```
 //! * **Block types.** A block that takes or leaves several values needs a function
 //!   type. One the module has is used if possible, or else one is added.
 //! * **Unreachable code** is translated like the rest. The blocks are typed so that

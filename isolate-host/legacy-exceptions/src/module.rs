@@ -27,6 +27,11 @@ const CODE_SECTION: u8 = 10;
 ///
 /// If the bytes are not a WebAssembly module, or one that is cut short, damaged
 /// or inconsistent in what the translation looks at. Nothing makes it panic.
+///
+/// ```
+/// let error = legacy_exceptions::translate(b"#!/bin/sh").unwrap_err();
+/// assert_eq!(error.to_string(), "cannot read the module at offset 0x0: expected a section");
+/// ```
 pub fn translate(wasm: &[u8]) -> Result<Cow<'_, [u8]>, TranslateError> {
     let mut module = Module::default();
     let mut layout = Layout::default();

@@ -22,25 +22,38 @@ use support::program::generate::{Dialect, generate};
 /// The environment variable that names Binaryen's `wasm-opt`.
 const WASM_OPT: &str = "WASM_OPT";
 
+/// Fails at once where Binaryen is asked for and is not there.
+fn require_binaryen() {
+    let version = wasm_opt().arg("--version").output().unwrap_or_else(|error| missing(&error));
+    assert!(version.status.success(), "`wasm-opt --version` failed: {version:?}");
+    print!("{}", String::from_utf8_lossy(&version.stdout));
+}
+
+fn wasm_opt() -> Command {
+    Command::new(std::env::var_os(WASM_OPT).unwrap_or_else(|| "wasm-opt".into()))
+}
+
+fn missing(error: &std::io::Error) -> ! {
+    let program = wasm_opt();
+    panic!(
+        "cannot run Binaryen's `{}`: {error}; install it, or name it in {WASM_OPT} (see README.md)",
+        program.get_program().display()
+    )
+}
+
 /// Binaryen's translation of a module; `None` if its own validation finds it wrong.
 ///
 /// That happens: up to version 132 at least, where a `try` ends in `delegate` whose
 /// body never comes to its end, with more code behind it.
 fn binaryen(wasm: &[u8]) -> Option<Vec<u8>> {
-    let program = std::env::var_os(WASM_OPT).unwrap_or_else(|| "wasm-opt".into());
-    let mut child = Command::new(&program)
+    let mut child = wasm_opt()
         .args(["--all-features", "--disable-compact-imports", "--translate-to-exnref"])
         .args(["-", "-o", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| {
-            panic!(
-                "cannot run Binaryen's {}: {error}; install it, or name it in {WASM_OPT}",
-                program.display()
-            )
-        });
+        .unwrap_or_else(|error| missing(&error));
     let mut input = child.stdin.take().expect("a pipe");
     let output = thread::scope(|scope| {
         scope.spawn(move || input.write_all(wasm).expect("Binaryen reads its input"));
@@ -57,6 +70,7 @@ fn binaryen(wasm: &[u8]) -> Option<Vec<u8>> {
 #[test]
 #[ignore = "needs Binaryen's wasm-opt, 117 or later; see README.md"]
 fn both_translations_behave_alike() {
+    require_binaryen();
     let mut config =
         ProptestConfig { failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -92,6 +106,7 @@ const MODULES: &str = "LEGACY_MODULES";
 #[test]
 #[ignore = "needs Binaryen's wasm-opt, and modules; see README.md"]
 fn real_modules_are_no_larger_and_take_less_than_a_second() {
+    require_binaryen();
     let modules = std::env::var_os(MODULES).unwrap_or_else(|| panic!("{MODULES} names no modules"));
     for path in std::env::split_paths(&modules) {
         let wasm = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

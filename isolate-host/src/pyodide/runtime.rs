@@ -105,16 +105,30 @@ pub fn status(cache: &CacheDir) -> Result<Status, RuntimeError> {
     Ok(Status { folder, installed, compiled })
 }
 
+/// Turns the legacy exception instructions of a module, which has a name, into standard ones.
+pub type Translation = dyn Fn(&str, &[u8]) -> Result<Vec<u8>, RuntimeError>;
+
 /// Installs the runtime unless it is there, and loads it.
 ///
 /// Takes most of a minute on a new machine, milliseconds afterwards. Blocks.
 pub fn install(cache: &CacheDir, progress: &dyn Progress) -> Result<Runtime, RuntimeError> {
+    install_with(cache, progress, &translate)
+}
+
+/// Installs the runtime by another translation than ours, so that tests can compare the two.
+///
+/// No command leads here. It is of use in a cache of its own: what is installed already stays.
+pub fn install_with(
+    cache: &CacheDir,
+    progress: &dyn Progress,
+    translation: &Translation,
+) -> Result<Runtime, RuntimeError> {
     let code = CodeCache::new(open_engine()?, cache.clone());
     let folder = cache.section(SECTION)?.join(key());
     if read_manifest(&folder)?.is_none() {
         let _lock = cache.lock(&format!("{SECTION}-{}", key()), progress)?;
         if read_manifest(&folder)?.is_none() {
-            make(cache, progress)?;
+            make(cache, progress, translation)?;
         }
     }
     load(&folder, code, progress)
@@ -135,11 +149,11 @@ fn read_manifest(folder: &std::path::Path) -> Result<Option<Installed>, RuntimeE
     }
 }
 
-fn make(cache: &CacheDir, progress: &dyn Progress) -> Result<(), RuntimeError> {
+fn make(cache: &CacheDir, progress: &dyn Progress, translation: &Translation) -> Result<(), RuntimeError> {
     let scratch = cache.temp_dir()?;
     let package = package::fetch(scratch.path(), progress)?;
     let step = progress.step("translate Pyodide's exception handling");
-    let standard = translate("pyodide.asm.wasm", &package.main_wasm)?;
+    let standard = translation("pyodide.asm.wasm", &package.main_wasm)?;
     step.done();
     let mut main = rewrite::rewrite(&standard, Role::Main)?;
     let forgotten = branch_history::forget(&mut main).map_err(RewriteError::from)?;

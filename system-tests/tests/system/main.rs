@@ -8,6 +8,7 @@ mod fleet;
 mod load;
 mod python_platform;
 mod router;
+mod translations;
 
 use std::path::{Path, PathBuf};
 
