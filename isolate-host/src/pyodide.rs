@@ -8,11 +8,13 @@
 pub mod boot;
 pub mod code_cache;
 pub mod engine;
+mod identity;
 pub mod package;
 pub mod platform;
 pub mod rewrite;
 pub mod runtime;
 
+pub use identity::RuntimeIdentity;
 pub use runtime::{RuntimeError, fingerprint};
 
 /// The version of the npm package `pyodide` this host runs.

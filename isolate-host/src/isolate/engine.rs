@@ -27,9 +27,11 @@ use crate::progress::{Progress, ToLog};
 use crate::pyodide::engine::EPOCH_TICK;
 use crate::pyodide::runtime::{self, RuntimeError};
 use crate::pyodide::{boot, code_cache::CompileError};
+use crate::snapshot::check::check_fit;
 use crate::snapshot::format::Snapshot;
 use crate::snapshot::image::memory_module;
-use crate::snapshot::restore::{Expected, Plan, PlanError, compare};
+use crate::snapshot::restore::{Plan, PlanError};
+use crate::snapshot::surroundings::Surroundings;
 use crate::snapshot::{capture, manifest::Mismatch};
 
 /// How an engine is set up.
@@ -129,10 +131,9 @@ impl Engine {
 
     fn prepare_here(self: Arc<Self>, deployment: StoredDeployment) -> Result<Arc<Prepared>, PrepareError> {
         let snapshot = Snapshot::read(&deployment.snapshot)?;
-        let expected = Expected { worker: &deployment.worker, deployment: &deployment.id };
-        compare(&snapshot.manifest, snapshot.image.len() as u64, &expected, &self.program)
-            .map_err(PlanError::from)?;
         let libraries = self.open_libraries(&deployment.files, &ToLog)?;
+        let here = Surroundings::of(&self.program, &deployment.worker, &deployment.id, &libraries);
+        check_fit(&snapshot.manifest, &here)?;
         let code = &self.program.runtime().code;
         let key =
             crate::pyodide::code_cache::content_key(format!("image {}", snapshot.image_hash).as_bytes());

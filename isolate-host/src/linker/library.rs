@@ -47,7 +47,7 @@ pub struct Import {
 }
 
 /// Counts changes in how libraries are translated and rewritten.
-const RECIPE: &str = "library-r1";
+pub const RECIPE: &str = "library-r1";
 
 impl Library {
     /// Translates, rewrites and compiles the file unless the cache has it. Blocks.
