@@ -13,6 +13,7 @@ pub mod package;
 pub mod platform;
 pub mod rewrite;
 pub mod runtime;
+mod sealed;
 
 pub use identity::RuntimeIdentity;
 pub use runtime::{RuntimeError, fingerprint};

@@ -53,7 +53,8 @@ impl Default for EngineOptions {
 /// A finished snapshot that is in no store yet.
 #[derive(Debug)]
 pub struct SnapshotFile {
-    pub file: tempfile::NamedTempFile,
+    /// Has no name: nothing is left of it when the process is killed.
+    pub file: std::fs::File,
     pub entrypoints: Vec<String>,
 }
 
@@ -186,14 +187,14 @@ impl Engine {
             .await
             .map_err(guest_failed)?;
         let pump = boot::attribute(&mut store, "warmshard_runtime", "pump").await.map_err(guest_failed)?;
-        let mut file = tempfile::NamedTempFile::new().map_err(capture::CaptureError::from)?;
+        let mut file = tempfile::tempfile().map_err(capture::CaptureError::from)?;
         let identity = capture::Identity {
             worker: input.worker,
             deployment: input.deployment,
             pump,
             entrypoints: report.entrypoints.clone(),
         };
-        capture::capture(&mut store, identity, file.as_file_mut())?;
+        capture::capture(&mut store, identity, &mut file)?;
         Ok(SnapshotFile { file, entrypoints: report.entrypoints })
     }
 
