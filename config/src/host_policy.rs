@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod pool;
+pub mod prepared;
 
 use std::fmt;
 

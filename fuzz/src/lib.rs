@@ -1,3 +1,9 @@
 //! What the fuzz targets check. A target only hands its input to one of these.
 
+pub mod admission;
+pub mod archive;
+pub mod guest_values;
 pub mod legacy_exceptions;
+pub mod library;
+pub mod snapshot;
+pub mod worker_config;

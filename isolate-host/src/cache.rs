@@ -12,12 +12,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use crate::progress::Progress;
-
-/// Leftovers of killed processes older than this are removed when the cache is opened.
-const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +63,7 @@ impl CacheDir {
         for part in ["locks", "tmp"] {
             create_private(&cache.root.join(part))?;
         }
-        cache.remove_leftovers(SystemTime::now());
+        cache.remove_leftovers();
         Ok(cache)
     }
 
@@ -84,15 +80,26 @@ impl CacheDir {
     }
 
     /// A fresh private folder on the same file system, removed when dropped unless published.
-    pub fn temp_dir(&self) -> Result<tempfile::TempDir, CacheError> {
+    pub fn temp_dir(&self) -> Result<TemporaryFolder, CacheError> {
         let place = self.root.join("tmp");
-        tempfile::Builder::new().prefix("make-").tempdir_in(&place).map_err(io_at(&place))
+        loop {
+            let folder =
+                tempfile::Builder::new().prefix("make-").tempdir_in(&place).map_err(io_at(&place))?;
+            // Whoever removes leftovers may come between making and locking; then it is made anew.
+            let lock = File::open(folder.path());
+            if let Ok(lock) = lock
+                && lock.try_lock().is_ok()
+                && folder.path().exists()
+            {
+                return Ok(TemporaryFolder { folder, _lock: lock });
+            }
+        }
     }
 
     /// Makes a finished temporary folder visible as `section/key`, in one step.
     ///
     /// When another process was quicker its entry stays and ours is dropped.
-    pub fn publish(&self, made: tempfile::TempDir, section: &str, key: &str) -> Result<PathBuf, CacheError> {
+    pub fn publish(&self, made: TemporaryFolder, section: &str, key: &str) -> Result<PathBuf, CacheError> {
         let target = self.section(section)?.join(checked(key)?);
         durable::sync_tree(made.path()).map_err(io_at(made.path()))?;
         match fs::rename(made.path(), &target) {
@@ -131,21 +138,35 @@ impl CacheDir {
         Ok(CacheLock { _file: file })
     }
 
-    /// Temporary folders of processes that were killed; a failure here harms nobody.
-    fn remove_leftovers(&self, now: SystemTime) {
-        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let age = entry
-                .metadata()
-                .and_then(|m| m.modified())
-                .map(|at| now.duration_since(at).unwrap_or_default());
-            if age.is_ok_and(|age| age > STALE_AFTER) {
-                let path = entry.path();
-                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    /// What killed processes left: temporary folders nobody holds, half-written entries. A failure
+    /// here harms nobody.
+    fn remove_leftovers(&self) {
+        if let Ok(entries) = fs::read_dir(self.root.join("tmp")) {
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
+                    let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                }
             }
         }
+        durable::remove_leftovers(&self.root.join("compiled"));
+    }
+}
+
+/// A private folder that lasts until it is dropped; locked, so that nobody takes it for a leftover.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    folder: tempfile::TempDir,
+    _lock: File,
+}
+
+impl TemporaryFolder {
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Lets it stay where it is.
+    fn keep(self) -> PathBuf {
+        self.folder.keep()
     }
 }
 

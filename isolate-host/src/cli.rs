@@ -5,6 +5,7 @@ mod logging;
 mod places;
 mod runtime;
 mod serve;
+mod snapshot;
 mod workers;
 
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ enum Command {
     Deploy(deploy::Deploy),
     Lock(deploy::Lock),
     Workers(workers::Workers),
+    Snapshot(snapshot::Snapshot),
     Runtime(runtime::Runtime),
 }
 
@@ -50,6 +52,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Deploy(deploy) => deploy.run(),
         Command::Lock(lock) => lock.run(),
         Command::Workers(workers) => workers.run(),
+        Command::Snapshot(snapshot) => snapshot.run(),
         Command::Runtime(runtime) => runtime.run(),
     };
     match result {

@@ -39,7 +39,8 @@ use crate::isolate::{
 };
 use crate::progress::Progress;
 use crate::pyodide::{RuntimeError, fingerprint};
-use crate::store::{BlobRef, DeployLock, DeploymentRecord, FORMAT_VERSION, Store, StoreError};
+use crate::snapshot::format::Snapshot;
+use crate::store::{DeployLock, DeploymentRecord, FORMAT_VERSION, Store, StoreError};
 
 /// What to deploy, and how its packages are found.
 #[derive(Debug, Clone)]
@@ -128,7 +129,7 @@ pub async fn deploy(
         id: id.clone(),
         created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         files: store.put(&archive)?,
-        snapshot: store.put_file(captured.file.path())?,
+        snapshot: store.put_file(&captured.file)?,
         config,
         runtime: fingerprint(),
         requirements: project.settings.requirements.iter().map(ToString::to_string).collect(),
@@ -147,8 +148,8 @@ fn reuse(
     lock: &DeployLock,
 ) -> Result<Option<Change>, DeployError> {
     let whole = |record: &DeploymentRecord| {
-        let verified = |blob: &BlobRef| store.verified(blob).is_ok();
-        verified(&record.files) && verified(&record.snapshot)
+        let is_readable = |path: PathBuf| Snapshot::read(&path).is_ok();
+        store.verified(&record.files).is_ok() && store.verified(&record.snapshot).is_ok_and(is_readable)
     };
     // A record that is missing, damaged or of another format is simply made anew.
     let Some(record) = store.record(worker, id).ok().filter(whole) else {

@@ -10,6 +10,7 @@
 //! it and logs it. Both halves work on the [`Runtime`] trait: the real one is the
 //! engine with the store, tests bring their own.
 
+mod capture_again;
 mod deployments;
 mod engine;
 mod isolates;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use warmshard_config::units::{DeploymentId, WorkerName};
 
+pub use capture_again::SnapshotRefusal;
 pub(crate) use deployments::chain;
 pub use deployments::{Deployments, Ready, ResolveError};
 pub use engine::EngineRuntime;
@@ -42,11 +44,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Every worker with its current version.
     fn workers(&self) -> Result<Vec<(WorkerName, DeploymentId)>, BoxError>;
 
-    /// Makes a version ready; may take long.
+    /// Makes a version ready; may take long. Counts what it finds wrong on the way.
     fn prepare(
         &self,
         worker: &WorkerName,
         id: &DeploymentId,
+        telemetry: &Telemetry,
     ) -> impl Future<Output = Result<Self::Prepared, BoxError>> + Send;
 
     /// Restores an isolate; milliseconds.

@@ -10,11 +10,14 @@ pub mod branch_history;
 pub mod code_cache;
 pub mod engine;
 pub mod heap;
+mod identity;
 pub mod package;
 pub mod platform;
 pub mod rewrite;
 pub mod runtime;
+mod sealed;
 
+pub use identity::RuntimeIdentity;
 pub use runtime::{RuntimeError, fingerprint};
 
 /// The version of the npm package `pyodide` this host runs.

@@ -16,6 +16,7 @@ mod listen;
 mod replay;
 mod respond;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +27,14 @@ use warmshard_config::units::{FleetKey, HostId};
 pub use listen::{Shutdown, serve};
 
 use crate::pool::{Deployments, Isolates, Runtime, Telemetry};
+
+/// How much a host keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct HostLimits {
+    pub pool: PoolLimits,
+    /// Deployments ready to be restored that have no isolate; the others come on top.
+    pub prepared: NonZeroUsize,
+}
 
 /// Everything requests share.
 pub struct Host<R: Runtime> {
@@ -38,10 +47,11 @@ pub struct Host<R: Runtime> {
 }
 
 impl<R: Runtime> Host<R> {
-    pub fn new(id: HostId, key: FleetKey, limits: PoolLimits, runtime: Arc<R>) -> Arc<Self> {
+    pub fn new(id: HostId, key: FleetKey, limits: HostLimits, runtime: Arc<R>) -> Arc<Self> {
         let telemetry = Arc::new(Telemetry::new());
-        let isolates = Isolates::new(limits, Arc::clone(&telemetry));
-        let deployments = Deployments::new(runtime, Arc::clone(&isolates), Arc::clone(&telemetry));
+        let isolates = Isolates::new(limits.pool, Arc::clone(&telemetry));
+        let deployments =
+            Deployments::new(runtime, Arc::clone(&isolates), Arc::clone(&telemetry), limits.prepared);
         Arc::new(Self { id, key, deployments, isolates, telemetry, draining: AtomicBool::new(false) })
     }
 

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! capture: Store ──▶ Manifest + files + memory ──▶ one file          (`capture`, `format`)
-//! restore: file ──▶ judged (`format`) ──▶ compared (`manifest`) ──▶ mapped (`image`, `restore`)
+//! restore: file ──▶ judged (`format`) ──▶ compared (`check`) ──▶ mapped (`image`, `restore`)
 //! ```
 
 pub mod capture;
+pub mod check;
 pub mod format;
 pub mod image;
 pub mod manifest;
 mod renew;
 pub mod restore;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod surroundings;

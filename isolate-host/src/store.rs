@@ -5,6 +5,7 @@
 //! blobs/sha256/ab/abcd…        files and snapshots, named by their content, never changed
 //! deployments/<id>.json        one version of a worker: settings and the blobs it consists of
 //! workers/<name>.json          which version is current
+//! captured-again/<id>.<…>.json a snapshot that a host took itself, for its own runtime
 //! locks/<name>                 held by whoever deploys that worker
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! against their names when they are brought into use.
 
 mod blobs;
+mod captured_again;
 mod pointer;
 mod record;
 
@@ -27,7 +29,7 @@ pub use record::{DeploymentRecord, FORMAT_VERSION};
 
 use crate::cache::durable;
 use crate::emscripten::files::{Layer, LayerError};
-use crate::isolate::StoredDeployment;
+use crate::isolate::CaptureInput;
 use crate::progress::Progress;
 use pointer::{Pointer, PointerCache};
 
@@ -76,9 +78,10 @@ impl Store {
     /// Opens the store at a folder, which is created when absent.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        for part in ["blobs/sha256", "deployments", "workers", "locks"] {
+        for part in ["blobs/sha256", "deployments", "workers", captured_again::FOLDER, "locks"] {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(io_at(&path))?;
+            durable::remove_leftovers(&path);
         }
         Ok(Self { root, pointers: PointerCache::default() })
     }
@@ -148,16 +151,38 @@ impl Store {
         Ok(())
     }
 
-    /// One version of a worker with its files unpacked and every blob checked.
+    /// One version of a worker with its files unpacked and checked: what a snapshot is made from.
     ///
     /// Reads all of it: for when a deployment is prepared, not for a request.
-    pub fn load(&self, worker: &WorkerName, id: &DeploymentId) -> Result<StoredDeployment, StoreError> {
+    pub fn source(
+        &self,
+        worker: &WorkerName,
+        id: &DeploymentId,
+    ) -> Result<(CaptureInput, DeploymentRecord), StoreError> {
         let record = self.record(worker, id)?;
         let archive = blobs::read(&self.root, &record.files)?;
         let files = Layer::from_tar(&archive, crate::deploy::bundle::guest_path)
             .map_err(|source| StoreError::Files { id: id.clone(), source })?;
-        let snapshot = blobs::verify(&self.root, &record.snapshot)?;
-        Ok(StoredDeployment { worker: record.worker, id: record.id, config: record.config, files, snapshot })
+        let (worker, deployment) = (record.worker.clone(), record.id.clone());
+        let input = CaptureInput { worker, deployment, config: record.config.clone(), files };
+        Ok((input, record))
+    }
+
+    /// The snapshot of a version for a runtime, by its fingerprint: the file is what its name says.
+    pub fn snapshot(&self, record: &DeploymentRecord, runtime: &str) -> Result<PathBuf, StoreError> {
+        captured_again::find(&self.root, record, runtime)
+    }
+
+    /// Keeps a snapshot that was taken because the one there is could not be used. From now on
+    /// [`Self::snapshot`] gives this one for the runtime.
+    pub fn keep_snapshot(
+        &self,
+        record: &DeploymentRecord,
+        runtime: &str,
+        snapshot: &File,
+        _held: &DeployLock,
+    ) -> Result<(), StoreError> {
+        captured_again::keep(&self.root, record, runtime, snapshot)
     }
 
     /// Keeps bytes under the name of their content.
@@ -166,7 +191,7 @@ impl Store {
     }
 
     /// Keeps a file's content under its name.
-    pub fn put_file(&self, file: &Path) -> Result<BlobRef, StoreError> {
+    pub fn put_file(&self, file: &File) -> Result<BlobRef, StoreError> {
         blobs::put_file(&self.root, file)
     }
 

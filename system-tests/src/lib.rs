@@ -5,11 +5,14 @@
 
 mod deploy;
 mod fleet;
+pub mod folders;
+mod host;
 mod process;
 
-pub use deploy::{Deployed, deploy};
+pub use deploy::{Deployed, deploy, deploy_command};
 pub use fleet::{Answer, Fleet, FleetOptions};
-pub use process::{Ended, Running, alive, peak_memory, wait_until};
+pub use host::Host;
+pub use process::{Ended, Running, alive, finish, peak_memory, program, wait_until};
 
 use std::path::{Path, PathBuf};
 

@@ -23,7 +23,7 @@ pub struct Ended {
 }
 
 /// A command that runs one of the three programs in the tests' surroundings.
-pub(crate) fn program(executable: &Path, name: &str) -> Command {
+pub fn program(executable: &Path, name: &str) -> Command {
     let mut command = Command::new(executable);
     command
         .arg(name)
@@ -35,7 +35,7 @@ pub(crate) fn program(executable: &Path, name: &str) -> Command {
 }
 
 /// Runs a command to its end.
-pub(crate) fn finish(mut command: Command) -> Result<Ended> {
+pub fn finish(mut command: Command) -> Result<Ended> {
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     Ok(Ended {
         status: output.status,

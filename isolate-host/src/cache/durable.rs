@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// How temporary files are named; readers of a folder skip such names.
@@ -48,9 +48,56 @@ pub fn place_new(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<
 }
 
 /// Temporary files are made for their owner alone; these become files like any other.
+///
+/// Each is locked for as long as it is written: one that nobody holds was left by a process that
+/// was killed. Whoever looks for those may come between making and locking; then it is made anew.
 fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let like_any_other = fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions(like_any_other).tempfile_in(folder)
+    loop {
+        let made = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .permissions(like_any_other.clone())
+            .tempfile_in(folder)?;
+        if made.as_file().try_lock().is_ok() && made.as_file().metadata()?.nlink() > 0 {
+            return Ok(made);
+        }
+    }
+}
+
+/// Removes what killed processes left below a folder. A failure here harms nobody.
+pub fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_leftovers(&path);
+        } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX)
+            && let Ok(file) = File::open(&path)
+            && file.try_lock().is_ok()
+        {
+            // Still under the lock: whoever made it this moment sees that it is gone.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Copies a whole file; pages of zeros become holes.
+pub fn copy_sparse(from: &File, to: &mut File) -> io::Result<()> {
+    const PAGE: usize = 4096;
+    let mut buffer = vec![0; 256 * PAGE];
+    let mut at = 0;
+    loop {
+        let count = match from.read_at(&mut buffer, at)? {
+            0 => return to.set_len(at),
+            count => count,
+        };
+        for (index, page) in buffer[..count].chunks(PAGE).enumerate() {
+            if page.iter().any(|&byte| byte != 0) {
+                to.write_all_at(page, at + (index * PAGE) as u64)?;
+            }
+        }
+        at += count as u64;
+    }
 }
 
 /// Makes a rename into the folder of `path` durable.

@@ -88,13 +88,16 @@ fn a_lock_excludes_and_is_released() {
 }
 
 #[test]
-fn leftovers_are_removed_once_stale() {
+fn leftovers_are_removed_and_what_is_in_use_is_not() {
     let (_dir, cache) = cache();
-    let made = cache.temp_dir().unwrap().keep();
-    cache.remove_leftovers(SystemTime::now());
-    assert!(made.exists());
-    cache.remove_leftovers(SystemTime::now() + STALE_AFTER * 2);
-    assert!(!made.exists());
+    let in_use = cache.temp_dir().unwrap();
+    let left = cache.temp_dir().unwrap().keep();
+    let entry = cache.section("compiled").unwrap().join(format!("{}half", durable::TEMPORARY_PREFIX));
+    fs::write(&entry, "half").unwrap();
+    CacheDir::open(cache.path()).unwrap();
+    assert!(in_use.path().exists());
+    assert!(!left.exists());
+    assert!(!entry.exists());
 }
 
 #[test]

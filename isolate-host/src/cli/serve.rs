@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::cache::CacheDir;
 use crate::isolate::{Engine, EngineOptions, Limits};
 use crate::pool::EngineRuntime;
 use crate::progress::ToLog;
-use crate::server::{self, Host, Shutdown};
+use crate::server::{self, Host, HostLimits, Shutdown};
 use crate::store::Store;
 
 /// How long requests may go on after the host was told to stop.
@@ -53,6 +53,10 @@ pub(super) struct Serve {
     /// The most requests in one isolate at once
     #[arg(long, value_name = "N", default_value = "64")]
     requests_per_isolate: NonZeroU32,
+    /// The most deployments without isolates kept ready to be restored; the longest unused one makes
+    /// room for the next
+    #[arg(long, value_name = "N", default_value = "64", env = "WARMSHARD_MAX_PREPARED")]
+    max_prepared: NonZeroUsize,
     /// CPU time a worker may use before it gives the thread back, such as `500ms` or `30s`
     #[arg(long, value_name = "TIME", default_value = "30s", env = "WARMSHARD_CPU_LIMIT", value_parser = parse_duration)]
     cpu_limit: Duration,
@@ -110,8 +114,9 @@ impl Serve {
             opened = open => opened??,
             () = stop.asked() => return Ok(()),
         };
-        let limits =
+        let pool =
             PoolLimits { isolates: self.max_isolates, requests_per_isolate: self.requests_per_isolate };
+        let limits = HostLimits { pool, prepared: self.max_prepared };
         let host = Host::new(self.host_id.clone(), key, limits, Arc::new(EngineRuntime::new(engine, store)));
         let deployments = Arc::clone(host.deployments());
         // What the store has is ready before anybody is told that this host is there.

@@ -27,9 +27,11 @@ use crate::progress::{Progress, ToLog};
 use crate::pyodide::engine::EPOCH_TICK;
 use crate::pyodide::runtime::{self, RuntimeError};
 use crate::pyodide::{boot, code_cache::CompileError, heap};
+use crate::snapshot::check::check_fit;
 use crate::snapshot::format::Snapshot;
 use crate::snapshot::image::memory_module;
-use crate::snapshot::restore::{Expected, Parked, Plan, PlanError, compare};
+use crate::snapshot::restore::{Parked, Plan, PlanError};
+use crate::snapshot::surroundings::Surroundings;
 use crate::snapshot::{capture, manifest::Mismatch};
 
 /// How an engine is set up.
@@ -51,7 +53,8 @@ impl Default for EngineOptions {
 /// A finished snapshot that is in no store yet.
 #[derive(Debug)]
 pub struct SnapshotFile {
-    pub file: tempfile::NamedTempFile,
+    /// Has no name: nothing is left of it when the process is killed.
+    pub file: std::fs::File,
     pub entrypoints: Vec<String>,
 }
 
@@ -129,10 +132,9 @@ impl Engine {
 
     fn prepare_here(self: Arc<Self>, deployment: StoredDeployment) -> Result<Arc<Prepared>, PrepareError> {
         let snapshot = Snapshot::read(&deployment.snapshot)?;
-        let expected = Expected { worker: &deployment.worker, deployment: &deployment.id };
-        compare(&snapshot.manifest, snapshot.image.len() as u64, &expected, &self.program)
-            .map_err(PlanError::from)?;
         let libraries = self.open_libraries(&deployment.files, &ToLog)?;
+        let here = Surroundings::of(&self.program, &deployment.worker, &deployment.id, &libraries);
+        check_fit(&snapshot.manifest, &here)?;
         let code = &self.program.runtime().code;
         let key =
             crate::pyodide::code_cache::content_key(format!("image {}", snapshot.image_hash).as_bytes());
@@ -187,14 +189,14 @@ impl Engine {
         let pump = boot::attribute(&mut store, "warmshard_runtime", "pump").await.map_err(guest_failed)?;
         boot::collect_garbage(&mut store).await.map_err(guest_failed)?;
         heap::fill_holes(&mut store).await.map_err(guest_failed)?;
-        let mut file = tempfile::NamedTempFile::new().map_err(capture::CaptureError::from)?;
+        let mut file = tempfile::tempfile().map_err(capture::CaptureError::from)?;
         let identity = capture::Identity {
             worker: input.worker,
             deployment: input.deployment,
             pump,
             entrypoints: report.entrypoints.clone(),
         };
-        capture::capture(&mut store, identity, file.as_file_mut())?;
+        capture::capture(&mut store, identity, &mut file)?;
         Ok(SnapshotFile { file, entrypoints: report.entrypoints })
     }
 

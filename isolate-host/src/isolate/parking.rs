@@ -29,6 +29,14 @@ impl<T> Parking<T> {
         let at = parked.iter().rposition(|(other, _)| *other == key)?;
         parked.remove(at).map(|(_, thing)| thing)
     }
+
+    /// Lets go of everything under a key.
+    pub(super) fn forget(&self, key: u64) {
+        let mut parked = self.parked.lock().expect("no panic while held");
+        let (leaving, staying) = parked.drain(..).partition(|(other, _)| *other == key);
+        *parked = staying;
+        drop::<VecDeque<_>>(leaving);
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +51,16 @@ mod tests {
         assert_eq!(parking.take(3), None);
         assert_eq!(parking.take(1), Some("a"));
         assert_eq!(parking.take(1), None);
+    }
+
+    #[test]
+    fn a_forgotten_key_has_nothing_parked() {
+        let parking = Parking::new(3);
+        for (key, thing) in [(1, "a"), (2, "b"), (1, "c")] {
+            parking.put(key, thing);
+        }
+        parking.forget(1);
+        assert_eq!((parking.take(1), parking.take(2)), (None, Some("b")));
     }
 
     #[test]

@@ -106,3 +106,10 @@ impl Prepared {
         }
     }
 }
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Nobody can restore from it any more: what its isolates left is of no use.
+        self.engine.parking().forget(self.key);
+    }
+}

@@ -108,6 +108,11 @@ impl Program {
         self.host_modules.get(name).copied()
     }
 
+    /// Whether the glue module has a function of this name.
+    pub fn has_glue(&self, name: &str) -> bool {
+        self.glue.get_export_index(name).is_some()
+    }
+
     /// Entries of the function table before anything is loaded or appended.
     pub fn initial_table_size(&self) -> u32 {
         match self.main().get_export("__indirect_function_table") {

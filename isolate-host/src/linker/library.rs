@@ -18,6 +18,10 @@ pub enum LibraryError {
     Dylink { path: String, source: DylinkError },
     #[error("`{path}` cannot be rewritten for snapshots")]
     Rewrite { path: String, source: RewriteError },
+    #[error(
+        "`{path}` has data up to byte {end} of its memory, expected it within the {size} that `dylink.0` asks for"
+    )]
+    Data { path: String, end: u64, size: u32 },
     #[error("`{path}` cannot be translated: {reason}")]
     Translate { path: String, reason: String },
     #[error("`{path}` cannot be compiled")]
@@ -47,7 +51,7 @@ pub struct Import {
 }
 
 /// Counts changes in how libraries are translated and rewritten.
-const RECIPE: &str = "library-r1";
+pub const RECIPE: &str = "library-r1";
 
 impl Library {
     /// Translates, rewrites and compiles the file unless the cache has it. Blocks.
@@ -60,11 +64,16 @@ impl Library {
         let owned = || path.to_owned();
         let dylink = Dylink::read(file).map_err(|source| LibraryError::Dylink { path: owned(), source })?;
         // Translation changes code only: data is where it was, but for its position in the file.
-        let data = rewrite::data_segments(file)
+        let data: Vec<_> = rewrite::data_segments(file)
             .map_err(|source| LibraryError::Rewrite { path: owned(), source })?
             .into_iter()
             .map(|segment| (segment.offset, file.slice(segment.bytes)))
             .collect();
+        let end =
+            data.iter().map(|(offset, bytes)| u64::from(*offset) + bytes.len() as u64).max().unwrap_or(0);
+        if end > u64::from(dylink.memory_size) {
+            return Err(LibraryError::Data { path: owned(), end, size: dylink.memory_size });
+        }
         let content = content_key(file);
         let key = content_key(format!("{RECIPE} {content}").as_bytes());
         let name = path.rsplit('/').next().unwrap_or(path);

@@ -2,13 +2,16 @@
 //!
 //! A version is prepared once, however many ask for it. While a new one is being
 //! prepared the old one goes on serving, so that a deploy makes nobody wait; when
-//! it is ready, isolates of the old one are let go.
+//! it is ready, isolates of the old one are let go. Versions nobody has used for long
+//! are dropped from memory when there are many, and prepared again when asked for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use tokio::sync::watch;
+use warmshard_config::host_policy::prepared::{Entry, to_drop};
 use warmshard_config::units::{DeploymentId, WorkerName};
 
 use super::Runtime;
@@ -53,13 +56,25 @@ type Outcome<P> = Option<Result<Ready<P>, ResolveError>>;
 /// What is known of one worker.
 struct Versions<P> {
     serving: Option<Ready<P>>,
+    /// When a request last got what is serving, or when that became ready.
+    last_used: Instant,
+    /// Dropped from memory for want of use: not prepared again ahead of need.
+    dropped: Option<DeploymentId>,
     preparing: Option<(DeploymentId, watch::Receiver<Outcome<P>>)>,
     failed: Option<(DeploymentId, Instant, ResolveError)>,
 }
 
+impl<P> Versions<P> {
+    fn let_go(&mut self) -> Option<Ready<P>> {
+        let serving = self.serving.take()?;
+        self.dropped = Some(serving.id.clone());
+        Some(serving)
+    }
+}
+
 impl<P> Default for Versions<P> {
     fn default() -> Self {
-        Self { serving: None, preparing: None, failed: None }
+        Self { serving: None, last_used: Instant::now(), dropped: None, preparing: None, failed: None }
     }
 }
 
@@ -78,12 +93,22 @@ enum Version {
     Current,
 }
 
+/// What is known of each worker.
+type Known<P> = DashMap<WorkerName, Arc<Mutex<Versions<P>>>>;
+
+fn lock<P>(versions: &Mutex<Versions<P>>) -> MutexGuard<'_, Versions<P>> {
+    // Nothing panics half way through a change.
+    versions.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The prepared versions of a host's workers.
 pub struct Deployments<R: Runtime> {
+    /// How many versions are kept ready.
+    limit: NonZeroUsize,
     runtime: Arc<R>,
     isolates: Arc<Isolates<R::Instance>>,
     telemetry: Arc<Telemetry>,
-    workers: DashMap<WorkerName, Arc<Mutex<Versions<R::Prepared>>>>,
+    workers: Known<R::Prepared>,
 }
 
 impl<R: Runtime> Deployments<R> {
@@ -91,8 +116,9 @@ impl<R: Runtime> Deployments<R> {
         runtime: Arc<R>,
         isolates: Arc<Isolates<R::Instance>>,
         telemetry: Arc<Telemetry>,
+        limit: NonZeroUsize,
     ) -> Arc<Self> {
-        Arc::new(Self { runtime, isolates, telemetry, workers: DashMap::new() })
+        Arc::new(Self { limit, runtime, isolates, telemetry, workers: DashMap::new() })
     }
 
     pub fn runtime(&self) -> &Arc<R> {
@@ -109,7 +135,8 @@ impl<R: Runtime> Deployments<R> {
         self.ready(worker, Version::Current).await
     }
 
-    /// Prepares the current version of every worker, one after the other, and logs what came of it.
+    /// Prepares the current version of every worker, one after the other, as far as there is room,
+    /// and logs what came of it.
     pub async fn prepare_all(self: &Arc<Self>) {
         let workers = match self.runtime.workers() {
             Ok(workers) => workers,
@@ -124,6 +151,37 @@ impl<R: Runtime> Deployments<R> {
                 let _ = self.prepare(&worker).await;
             }
         }
+        self.drop_unused();
+    }
+
+    /// How many versions are ready.
+    pub fn prepared(&self) -> usize {
+        self.workers.iter().filter(|known| lock(known).serving.is_some()).count()
+    }
+
+    /// Drops the versions that have not been used for longest, so that few enough are left.
+    fn drop_unused(&self) {
+        let live: Vec<_> = self.isolates.groups().into_iter().map(|group| group.worker).collect();
+        let entry = |worker: &WorkerName, versions: &Mutex<Versions<R::Prepared>>| {
+            let known = lock(versions);
+            known.serving.as_ref()?;
+            let in_use = known.preparing.is_some() || live.contains(worker);
+            Some(Entry { key: worker.clone(), last_used: known.last_used, in_use })
+        };
+        let entries: Vec<_> =
+            self.workers.iter().filter_map(|known| entry(known.key(), known.value())).collect();
+        let ready = entries.len();
+        let unused = to_drop(entries, self.limit);
+        for worker in &unused {
+            // Unmapping takes a while: not with anything locked.
+            let versions = self.workers.get(worker).map(|versions| Arc::clone(&versions));
+            let dropped = versions.and_then(|versions| lock(&versions).let_go());
+            if let Some(ready) = &dropped {
+                tracing::info!(%worker, deployment = ready.id.short(), "dropped what was prepared and not used");
+            }
+        }
+        self.telemetry.prepared_dropped(unused.len());
+        self.telemetry.prepared_now(ready - unused.len());
     }
 
     async fn ready(
@@ -154,7 +212,8 @@ impl<R: Runtime> Deployments<R> {
         let versions = self.workers.get(worker).map(|versions| Arc::clone(&versions));
         let versions =
             versions.unwrap_or_else(|| Arc::clone(&self.workers.entry(worker.clone()).or_default()));
-        let mut known = versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&versions);
+        known.last_used = Instant::now();
         if let Some(ready) = known.serving.as_ref().filter(|ready| ready.id == *current) {
             return Step::Serve(ready.clone());
         }
@@ -185,20 +244,22 @@ impl<R: Runtime> Deployments<R> {
         sender: watch::Sender<Outcome<R::Prepared>>,
     ) {
         let began = Instant::now();
-        let made = self.runtime.prepare(&worker, &id).await;
+        let made = self.runtime.prepare(&worker, &id, &self.telemetry).await;
         let outcome = made
             .map(|prepared| Ready { id: id.clone(), prepared: Arc::new(prepared) })
             .map_err(|source| ResolveError::Prepare { id: id.clone(), source: Arc::new(source) });
         let seconds = began.elapsed().as_secs_f64();
         {
-            let mut known = versions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = lock(versions);
             // A newer version may have come up meanwhile: then this one is too late.
             let is_awaited = known.preparing.as_ref().is_some_and(|(awaited, _)| *awaited == id);
             if is_awaited {
                 known.preparing = None;
             }
             match &outcome {
-                Ok(ready) if is_awaited => (known.serving, known.failed) = (Some(ready.clone()), None),
+                Ok(ready) if is_awaited => {
+                    (known.serving, known.failed, known.dropped) = (Some(ready.clone()), None, None);
+                }
                 Ok(_) => {}
                 Err(error) => known.failed = Some((id.clone(), Instant::now(), error.clone())),
             }
@@ -208,6 +269,7 @@ impl<R: Runtime> Deployments<R> {
                 tracing::info!(%worker, deployment = id.short(), seconds, "prepared");
                 self.telemetry.prepared(began.elapsed());
                 self.isolates.replace(&worker, &id);
+                self.drop_unused();
             }
             Err(error) => {
                 tracing::error!(%worker, deployment = id.short(), seconds, error = chain(error), "cannot prepare");
@@ -217,15 +279,21 @@ impl<R: Runtime> Deployments<R> {
         sender.send_replace(Some(outcome));
     }
 
-    /// Whether this version is ready or was found not to be usable: its content does
-    /// not change, so only a request has it tried again.
+    /// Whether there is nothing to be done ahead of need: this version is ready, or was found not to
+    /// be usable (its content does not change, so only a request has it tried again), or was
+    /// dropped, or there is no room for one more.
     fn is_settled(&self, worker: &WorkerName, id: &DeploymentId) -> bool {
-        let Some(versions) = self.workers.get(worker).map(|versions| Arc::clone(&versions)) else {
-            return false;
-        };
-        let known = versions.lock().unwrap_or_else(PoisonError::into_inner);
-        known.serving.as_ref().is_some_and(|ready| ready.id == *id)
-            || known.failed.as_ref().is_some_and(|(failed, ..)| failed == id)
+        let versions = self.workers.get(worker).map(|versions| Arc::clone(&versions));
+        let is_full = || self.prepared() >= self.limit.get();
+        let Some(versions) = versions else { return is_full() };
+        let known = lock(&versions);
+        if let Some(ready) = &known.serving {
+            return ready.id == *id || known.failed.as_ref().is_some_and(|(failed, ..)| failed == id);
+        }
+        let is_failed = known.failed.as_ref().is_some_and(|(failed, ..)| failed == id);
+        let is_dropped = known.dropped.is_some();
+        drop(known);
+        is_failed || is_dropped || is_full()
     }
 }
 

@@ -86,7 +86,12 @@ impl Runtime for FakeRuntime {
         Ok(self.current.lock().unwrap().iter().map(|(worker, id)| (worker.clone(), id.clone())).collect())
     }
 
-    async fn prepare(&self, _worker: &WorkerName, id: &DeploymentId) -> Result<DeploymentId, BoxError> {
+    async fn prepare(
+        &self,
+        _worker: &WorkerName,
+        id: &DeploymentId,
+        _telemetry: &Telemetry,
+    ) -> Result<DeploymentId, BoxError> {
         self.prepares.acquire().await?.forget();
         self.prepared.fetch_add(1, Ordering::SeqCst);
         if self.broken.load(Ordering::SeqCst) {

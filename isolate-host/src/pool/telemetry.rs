@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use warmshard_config::host_policy::Refusal;
 use warmshard_config::wire::{Load, StartKind};
 
+use super::capture_again::SnapshotRefusal;
 use crate::isolate::GuestFault;
 
 /// Bounds of the histogram of restores, in seconds.
@@ -105,10 +106,15 @@ pub struct Telemetry {
     evictions: [Tally; 4],
     refusals: [Tally; 2],
     faults: [Tally; 6],
+    snapshots_refused: [Tally; 5],
     restores_failed: Tally,
     prepares_failed: Tally,
+    captured_again: Tally,
+    captures_failed: Tally,
+    prepared_dropped: Tally,
     restore_seconds: Histogram,
     prepare_seconds: Histogram,
+    prepared: Gauge,
     in_flight: Gauge,
     isolates: Gauge,
 }
@@ -136,11 +142,33 @@ impl Telemetry {
             faults: FaultKind::ALL.map(|kind| {
                 make.tally("guest_faults", "kind", kind.as_str(), "Requests a worker failed, by how")
             }),
+            snapshots_refused: SnapshotRefusal::ALL.map(|reason| {
+                make.tally("snapshots_refused", "reason", reason.as_str(), "Snapshots not used, by why")
+            }),
             restores_failed: make.tally("restores_failed", "", "", "Restores that failed"),
             prepares_failed: make.tally("prepares_failed", "", "", "Deployments that could not be prepared"),
+            captured_again: make.tally(
+                "captured_again",
+                "",
+                "",
+                "Deployments captured again because their snapshot was refused",
+            ),
+            captures_failed: make.tally(
+                "captures_failed",
+                "",
+                "",
+                "Deployments that could not be captured again",
+            ),
+            prepared_dropped: make.tally(
+                "prepared_dropped",
+                "",
+                "",
+                "Prepared deployments dropped from memory because others were used more recently",
+            ),
             restore_seconds: make.histogram(RESTORE_SECONDS, "Time to restore an isolate"),
             prepare_seconds: make.histogram(PREPARE_SECONDS, "Time to get a deployment ready"),
             in_flight: make.gauge("warmshard_requests_in_flight", "Requests in isolates or waiting for one"),
+            prepared: make.gauge("warmshard_prepared_deployments", "Deployments ready to be restored"),
             isolates: make.gauge("warmshard_isolates", "Isolates live or being restored"),
         }
     }
@@ -169,6 +197,24 @@ impl Telemetry {
         self.restores_failed.add(1);
     }
 
+    pub fn snapshot_refused(&self, reason: SnapshotRefusal) {
+        find(&self.snapshots_refused, &SnapshotRefusal::ALL, reason).add(1);
+    }
+
+    /// A deployment whose snapshot was refused was captured again, or could not be.
+    pub fn captured_again(&self, succeeded: bool) {
+        if succeeded { self.captured_again.add(1) } else { self.captures_failed.add(1) }
+    }
+
+    pub fn prepared_dropped(&self, count: usize) {
+        self.prepared_dropped.add(count as u64);
+    }
+
+    /// How many deployments are ready now.
+    pub fn prepared_now(&self, count: usize) {
+        self.prepared.set(count as f64);
+    }
+
     pub fn prepared(&self, took: Duration) {
         self.prepare_seconds.record(took.as_secs_f64());
     }
@@ -179,8 +225,15 @@ impl Telemetry {
 
     /// The totals by name, such as `starts_cold`.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        let groups: [&[Tally]; 4] = [&self.starts, &self.evictions, &self.refusals, &self.faults];
-        let single = [&self.restores_failed, &self.prepares_failed];
+        let groups: [&[Tally]; 5] =
+            [&self.starts, &self.evictions, &self.refusals, &self.faults, &self.snapshots_refused];
+        let single = [
+            &self.restores_failed,
+            &self.prepares_failed,
+            &self.captured_again,
+            &self.captures_failed,
+            &self.prepared_dropped,
+        ];
         let all = groups.into_iter().flatten().chain(single);
         all.map(|tally| (tally.name.clone(), tally.total.load(Ordering::Relaxed))).collect()
     }

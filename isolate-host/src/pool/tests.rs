@@ -1,6 +1,6 @@
 //! Leasing, restoring and preparing under concurrency, with a runtime that has no Python.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::atomic::Ordering;
 
 use warmshard_config::host_policy::Refusal;
@@ -18,6 +18,10 @@ struct Fixture {
 }
 
 fn fixture(isolates: u32, requests: u32) -> Fixture {
+    fixture_with(isolates, requests, 100)
+}
+
+fn fixture_with(isolates: u32, requests: u32, prepared: usize) -> Fixture {
     let runtime = Arc::new(FakeRuntime::new());
     let telemetry = Arc::new(Telemetry::new());
     let limits = PoolLimits {
@@ -25,7 +29,12 @@ fn fixture(isolates: u32, requests: u32) -> Fixture {
         requests_per_isolate: NonZeroU32::new(requests).unwrap(),
     };
     let isolates = Isolates::new(limits, Arc::clone(&telemetry));
-    let deployments = Deployments::new(Arc::clone(&runtime), Arc::clone(&isolates), Arc::clone(&telemetry));
+    let deployments = Deployments::new(
+        Arc::clone(&runtime),
+        Arc::clone(&isolates),
+        Arc::clone(&telemetry),
+        NonZeroUsize::new(prepared).unwrap(),
+    );
     Fixture { runtime, isolates, deployments, telemetry }
 }
 
@@ -225,4 +234,60 @@ async fn every_worker_is_prepared_ahead_of_need() {
     let text = fixture.telemetry.render(fixture.isolates.load());
     assert!(text.contains("warmshard_prepare_seconds_count 2"), "{text}");
     assert!(text.contains("warmshard_starts_total{kind=\"cold\"} 0"), "{text}");
+}
+
+#[tokio::test]
+async fn versions_nobody_used_are_dropped_and_prepared_again_when_asked_for() {
+    let fixture = fixture_with(4, 8, 2);
+    let resolve = async |name: &str| fixture.deployments.resolve(&worker(name)).await.unwrap().id;
+    for (name, number) in [("other", 3), ("third", 4)] {
+        fixture.runtime.deploy(name, number);
+    }
+    let prepared = || fixture.runtime.prepared.load(Ordering::SeqCst);
+    resolve("hello").await;
+    resolve("other").await;
+    resolve("hello").await;
+    assert_eq!((prepared(), fixture.count("prepared_dropped")), (2, 0));
+    resolve("third").await;
+    until(|| fixture.count("prepared_dropped") == 1).await;
+    assert_eq!(fixture.deployments.prepared(), 2);
+    // Nothing is prepared ahead of need where there is no room, and what was dropped is not at all.
+    fixture.deployments.prepare_all().await;
+    assert_eq!(prepared(), 3);
+    resolve("hello").await;
+    assert_eq!(prepared(), 3, "the one used last is still there");
+    assert_eq!(resolve("other").await, version(3));
+    assert_eq!(prepared(), 4);
+}
+
+#[tokio::test]
+async fn versions_with_live_isolates_are_not_dropped() {
+    let fixture = fixture_with(4, 8, 1);
+    for (name, number) in [("other", 3), ("third", 4)] {
+        fixture.runtime.deploy(name, number);
+    }
+    let resolve = async |name: &str| drop(fixture.deployments.resolve(&worker(name)).await.unwrap());
+    resolve("hello").await;
+    let lease = fixture.lease("hello").await.unwrap();
+    resolve("other").await;
+    resolve("third").await;
+    until(|| fixture.count("prepared_dropped") == 1).await;
+    let prepared = || fixture.runtime.prepared.load(Ordering::SeqCst);
+    resolve("hello").await;
+    assert_eq!(prepared(), 3, "the one used longest ago has an isolate");
+    drop(lease);
+    fixture.isolates.evict(&worker("hello"));
+    fixture.deployments.prepare_all().await;
+    assert_eq!((fixture.count("prepared_dropped"), fixture.deployments.prepared()), (2, 1));
+}
+
+#[tokio::test]
+async fn as_many_are_prepared_ahead_of_need_as_there_is_room_for() {
+    let fixture = fixture_with(4, 8, 2);
+    for (name, number) in [("other", 3), ("third", 4), ("fourth", 5)] {
+        fixture.runtime.deploy(name, number);
+    }
+    fixture.deployments.prepare_all().await;
+    fixture.deployments.prepare_all().await;
+    assert_eq!((fixture.deployments.prepared(), fixture.count("prepared_dropped")), (2, 0));
 }

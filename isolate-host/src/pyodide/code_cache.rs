@@ -3,17 +3,28 @@
 //! An entry is keyed by the wasm's content and by everything the engine would
 //! refuse it for. Loading compiled code is running native code, so entries come
 //! only from [`CacheDir`], which belongs to this user alone.
+//!
+//! ```text
+//! compiled/<key>-<engine>.cwasm     machine code, its SHA-256, "WARMCODE"
+//! ```
+//!
+//! What is mapped is not that file but a sealed copy in memory ([`SealedFile`]): isolates
+//! map its pages for as long as they live, and a file that somebody truncates under a
+//! mapping ends the process.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::io::{self, Read, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module};
 
-use crate::cache::{CacheDir, CacheError};
+use super::sealed::SealedFile;
+use crate::cache::{CacheDir, CacheError, durable};
 use crate::progress::Progress;
 
 /// Why a module could not be brought into the cache.
@@ -23,10 +34,12 @@ pub enum CompileError {
     Cache(#[from] CacheError),
     #[error("cannot compile `{name}`: {reason}")]
     Compile { name: String, reason: String },
-    #[error("cannot load compiled code from `{path}`: {reason}; remove the file and try again")]
-    Load { path: PathBuf, reason: String },
-    #[error("cannot write compiled code")]
-    Write(#[source] std::io::Error),
+    #[error(
+        "cannot load the compiled code of `{name}`: {reason}; remove the cache's `compiled` folder and try again"
+    )]
+    Load { name: String, reason: String },
+    #[error("cannot keep the compiled code of `{name}` in memory")]
+    Memory { name: String, source: io::Error },
 }
 
 /// Modules this process has loaded, and the folder of those it can load.
@@ -38,6 +51,9 @@ pub struct CodeCache {
 }
 
 const SECTION: &str = "compiled";
+/// Ends an entry that was written to its end.
+const END_MARK: &[u8; 8] = b"WARMCODE";
+const HASH: usize = 32;
 
 impl CodeCache {
     pub fn new(engine: Engine, cache: CacheDir) -> Arc<Self> {
@@ -65,13 +81,17 @@ impl CodeCache {
         }
         let file_name = self.file_name(key);
         let path = self.cache.section(SECTION)?.join(&file_name);
-        if !path.exists() {
-            let _lock = self.cache.lock(&file_name, progress)?;
-            if !path.exists() {
-                self.compile(name, &path, progress, wasm()?)?;
+        let code = match read_entry(name, &path) {
+            Some(code) => code,
+            None => {
+                let _lock = self.cache.lock(&file_name, progress)?;
+                match read_entry(name, &path) {
+                    Some(code) => code,
+                    None => self.compile(name, &path, progress, wasm()?)?,
+                }
             }
-        }
-        let module = self.load(path)?;
+        };
+        let module = self.load(name, code)?;
         Ok(self.loaded.lock().expect("no panic while held").entry(key.to_owned()).or_insert(module).clone())
     }
 
@@ -97,31 +117,100 @@ impl CodeCache {
     fn compile(
         &self,
         name: &str,
-        path: &std::path::Path,
+        path: &Path,
         progress: &dyn Progress,
         wasm: Vec<u8>,
-    ) -> Result<(), CompileError> {
+    ) -> Result<SealedFile, CompileError> {
         let step = progress.step(&format!("compile `{name}`"));
         let code = self
             .engine
             .precompile_module(&wasm)
             .map_err(|error| CompileError::Compile { name: name.to_owned(), reason: format!("{error:#}") })?;
         drop(wasm);
-        crate::cache::durable::write(path, &code).map_err(CompileError::Write)?;
+        let write = |file: &mut File| {
+            file.write_all(&code)?;
+            file.write_all(&Sha256::digest(&code))?;
+            file.write_all(END_MARK)
+        };
+        // The code works without its entry too; the next process compiles it again.
+        if let Err(error) = durable::write_with(path, write) {
+            let path = path.display();
+            tracing::warn!(%error, "cannot keep the compiled code of `{name}` at `{path}`");
+        }
+        let sealed = SealedFile::new(name, &mut &code[..]).map_err(memory(name))?;
         step.done();
-        Ok(())
+        Ok(sealed)
     }
 
     #[expect(
         unsafe_code,
         reason = "loading compiled code is unsafe by nature; this is the one place that does it"
     )]
-    fn load(&self, path: PathBuf) -> Result<Module, CompileError> {
-        // SAFETY: the file is one this user's processes wrote through `compile`: the
-        // folder is checked to be ours and writable by nobody else, files in it appear
-        // by rename and never change, and the engine's key is in the name.
-        let loaded = unsafe { Module::deserialize_file(&self.engine, &path) };
-        loaded.map_err(|error| CompileError::Load { path, reason: format!("{error:#}") })
+    fn load(&self, name: &str, code: SealedFile) -> Result<Module, CompileError> {
+        // SAFETY: the bytes are what `compile` made: in this process, or in one of this user's with
+        // the same engine, as key, owner and checksum of the entry say. Nobody can change
+        // or shorten them any more, for the file is sealed.
+        let loaded = unsafe { Module::deserialize_open_file(&self.engine, code.into_file()) };
+        loaded.map_err(|error| CompileError::Load { name: name.to_owned(), reason: format!("{error:#}") })
+    }
+}
+
+fn memory(name: &str) -> impl FnOnce(io::Error) -> CompileError {
+    let name = name.to_owned();
+    move |source| CompileError::Memory { name, source }
+}
+
+/// The code of an entry; none when there is no entry, or one that is damaged or was not written by this program.
+fn read_entry(name: &str, path: &Path) -> Option<SealedFile> {
+    let shown = path.display();
+    let length = |file: &File| Ok::<_, io::Error>(file.metadata()?.len());
+    let opened = File::open(path).and_then(|file| Ok((length(&file)?, file)));
+    let (length, mut file) = match opened {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read `{shown}`: compiling `{name}` again");
+            return None;
+        }
+    };
+    let Some(code_length) = length.checked_sub((HASH + END_MARK.len()) as u64) else {
+        tracing::warn!("`{shown}` has {length} bytes, which is too few: compiling `{name}` again");
+        return None;
+    };
+    let mut hashed = Hashed { from: Read::by_ref(&mut file).take(code_length), hasher: Sha256::new() };
+    let sealed = match SealedFile::new(name, &mut hashed) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read `{shown}`: compiling `{name}` again");
+            return None;
+        }
+    };
+    let found = hashed.hasher.finalize();
+    let mut end = Vec::new();
+    let is_read = file.read_to_end(&mut end).is_ok();
+    let (hash, mark) = end.split_at_checked(HASH).unwrap_or_default();
+    if is_read && *hash == found[..] && mark == END_MARK {
+        return Some(sealed);
+    }
+    tracing::warn!(
+        "`{shown}` is damaged (found SHA-256 {}, expected {}): compiling `{name}` again",
+        hex(&found),
+        hex(hash)
+    );
+    None
+}
+
+/// Hashes what is read through it.
+struct Hashed<R> {
+    from: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
     }
 }
 
@@ -151,3 +240,6 @@ fn engine_key(engine: &Engine) -> String {
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hex(&hasher.0.finalize()[..8])
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,8 @@ pub enum Role {
 pub enum RewriteError {
     #[error("the module is malformed")]
     Malformed(#[from] wasmparser::BinaryReaderError),
+    #[error("found a section that ends at byte {end}, expected it within the {length} bytes of the module")]
+    Cut { end: usize, length: usize },
     #[error("cannot re-encode the module: {0}")]
     Encode(String),
     #[error(
@@ -109,17 +111,23 @@ pub fn rewrite(wasm: &[u8], role: Role) -> Result<Vec<u8>, RewriteError> {
             }
             Payload::StartSection { .. } | Payload::DataSection(_) | Payload::DataCountSection { .. } => {}
             Payload::CodeSectionStart { range, .. } => {
-                out.section(&RawSection { id: SectionId::Code as u8, data: &wasm[range] });
+                out.section(&RawSection { id: SectionId::Code as u8, data: part(wasm, range)? });
             }
             Payload::CodeSectionEntry(_) | Payload::Version { .. } | Payload::End(_) => {}
             other => {
                 if let Some((id, range)) = other.as_section() {
-                    out.section(&RawSection { id, data: &wasm[range] });
+                    out.section(&RawSection { id, data: part(wasm, range)? });
                 }
             }
         }
     }
     Ok(out.finish())
+}
+
+/// A section's bytes: its header may promise more than the file has.
+fn part(wasm: &[u8], range: Range<usize>) -> Result<&[u8], RewriteError> {
+    let (end, length) = (range.end, wasm.len());
+    wasm.get(range).ok_or(RewriteError::Cut { end, length })
 }
 
 /// The module's initial memory: what `rewrite` leaves out.
@@ -143,7 +151,7 @@ pub fn data_segments(wasm: &[u8]) -> Result<Vec<DataSegment>, RewriteError> {
 /// The smallest memory a module starts with, in bytes: defined or imported.
 pub fn initial_memory_bytes(wasm: &[u8]) -> Result<u64, RewriteError> {
     let facts = Facts::read(wasm)?;
-    Ok(facts.memory.map_or(0, |memory| memory.initial * 65536))
+    Ok(facts.memory.map_or(0, |memory| memory.initial.saturating_mul(65536)))
 }
 
 /// `constant` or `__memory_base + constant` as the constant.
@@ -309,4 +317,19 @@ fn write_exports(
     }
     out.section(&exports);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_longer_than_the_module_is_refused() {
+        // A code section of 100 bytes, of which 2 are there.
+        let wasm = b"\0asm\x01\0\0\0\x0a\x64\x01\x00";
+        for role in [Role::Main, Role::Library] {
+            let refused = rewrite(wasm, role).unwrap_err();
+            assert!(matches!(refused, RewriteError::Cut { end: 110, length: 12 }), "{refused}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use wasmtime::Module;
 use super::code_cache::{CodeCache, CompileError, content_key};
 use super::engine;
 use super::rewrite::{self, RewriteError, Role};
-use super::{PYODIDE_SHA256, PYODIDE_VERSION, branch_history, package, platform};
+use super::{PYODIDE_SHA256, PYODIDE_VERSION, RuntimeIdentity, branch_history, package, platform};
 use crate::cache::{CacheDir, CacheError};
 use crate::progress::Progress;
 
@@ -61,10 +61,23 @@ pub fn fingerprint() -> String {
     format!("pyodide-{PYODIDE_VERSION}-{}-r{RECIPE}-{}", &PYODIDE_SHA256[..12], platform::fingerprint())
 }
 
+/// What a snapshot names of this runtime, given its main module.
+fn identity(main_sha256: String) -> RuntimeIdentity {
+    RuntimeIdentity {
+        pyodide: PYODIDE_VERSION.to_owned(),
+        archive: PYODIDE_SHA256.to_owned(),
+        main_module: main_sha256,
+        library_recipe: crate::linker::library::RECIPE.to_owned(),
+        platform: platform::fingerprint().to_owned(),
+    }
+}
+
 /// The runtime, ready to make isolates from.
 pub struct Runtime {
     pub code: Arc<CodeCache>,
     pub main: Module,
+    /// What snapshots of this runtime name.
+    pub identity: RuntimeIdentity,
     /// The main module's initial memory, from address 0.
     pub initial_memory: Bytes,
     pub initial_pages: u32,
@@ -231,5 +244,6 @@ fn load(
         read("main.wasm", &installed.main_sha256)
             .map_err(|error| CompileError::Compile { name: "Pyodide".to_owned(), reason: error.to_string() })
     })?;
-    Ok(Runtime { code, main, initial_memory, initial_pages: installed.initial_pages, stdlib_zip })
+    let identity = identity(installed.main_sha256);
+    Ok(Runtime { code, main, identity, initial_memory, initial_pages: installed.initial_pages, stdlib_zip })
 }

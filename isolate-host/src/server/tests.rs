@@ -28,10 +28,11 @@ struct Server {
 }
 
 async fn start(runtime: FakeRuntime, isolates: u32) -> Server {
-    let limits = PoolLimits {
+    let pool = PoolLimits {
         isolates: NonZeroU32::new(isolates).unwrap(),
         requests_per_isolate: NonZeroU32::new(8).unwrap(),
     };
+    let limits = HostLimits { pool, prepared: NonZeroUsize::new(8).unwrap() };
     let key = FleetKey::parse(KEY).unwrap();
     let host = Host::new(HostId::parse("host-a").unwrap(), key, limits, Arc::new(runtime));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -105,7 +105,7 @@ fn describe(store: &mut Store<Guest>, identity: Identity) -> Result<Manifest, Ca
     Ok(Manifest {
         worker: identity.worker,
         deployment: identity.deployment,
-        runtime: crate::pyodide::fingerprint(),
+        runtime: program.runtime().identity.clone(),
         memory_pages,
         globals,
         table_size,

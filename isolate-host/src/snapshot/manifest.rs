@@ -1,4 +1,4 @@
-//! What a snapshot says about the interpreter it was taken of, and whether it fits this host.
+//! What a snapshot says about the interpreter it was taken of.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,16 @@ use warmshard_config::units::{DeploymentId, WorkerName};
 
 use crate::emscripten::files::SavedDescriptor;
 use crate::linker::bind::Symbol;
+use crate::pyodide::RuntimeIdentity;
 
-/// Everything outside linear memory.
+/// Everything outside linear memory; `docs/snapshot-format.md` has a row for each field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub worker: WorkerName,
     pub deployment: DeploymentId,
-    /// Pyodide, recipe and platform sources: [`crate::pyodide::fingerprint`].
-    pub runtime: String,
+    /// What the memory holds the data of: every part has to be the reader's own.
+    pub runtime: RuntimeIdentity,
     /// Linear memory, in pages of 64 KiB.
     pub memory_pages: u32,
     /// Mutable globals of the main module, by export name.
@@ -51,25 +52,18 @@ pub struct SavedLibrary {
     pub globals: BTreeMap<String, i32>,
 }
 
-/// Why a snapshot does not fit.
+/// Why a snapshot is not used: one field of its manifest, and what was wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Mismatch {
-    #[error("snapshot is of the deployment {found}, expected {expected}")]
-    Deployment { found: DeploymentId, expected: DeploymentId },
-    #[error("snapshot is of the worker `{found}`, expected `{expected}`")]
-    Worker { found: WorkerName, expected: WorkerName },
-    #[error("snapshot needs the runtime `{found}`, this host runs `{expected}`")]
-    Runtime { found: String, expected: String },
-    #[error("snapshot has {found} bytes of memory, expected {expected}")]
-    Memory { found: u64, expected: u64 },
-    #[error("snapshot needs the library `{path}`, which the deployment does not bring")]
-    LibraryMissing { path: String },
-    #[error("snapshot needs `{path}` with SHA-256 {expected}, the deployment brings {found}")]
-    LibraryContent { path: String, found: String, expected: String },
-    #[error("snapshot loads `{path}` at table index {found}, expected {expected} at that point")]
-    TableBase { path: String, found: u32, expected: u32 },
-    #[error("snapshot has no global `{name}`, which this host's runtime has")]
-    GlobalMissing { name: String },
-    #[error("snapshot has a global `{name}`, which this host's runtime has not")]
-    GlobalUnknown { name: String },
+#[error("the snapshot's `{field}` is {found}, expected {expected}")]
+pub struct Mismatch {
+    /// As it is written in the manifest, such as `libraries[1].content`.
+    pub field: String,
+    pub found: String,
+    pub expected: String,
+}
+
+impl Mismatch {
+    pub fn new(field: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self { field: field.into(), found: found.to_string(), expected: expected.into() }
+    }
 }

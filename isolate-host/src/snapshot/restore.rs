@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::{Extern, Module, ModuleExport, Ref, Store, Val};
 
+use super::check::check_files;
 use super::format::Snapshot;
 use super::manifest::{Manifest, Mismatch};
 use super::renew::Written;
@@ -33,8 +34,6 @@ pub enum PlanError {
     Unbound(#[from] bind::Unbound),
     #[error("the snapshot's files cannot be read")]
     Files(#[from] files::CodecError),
-    #[error("the snapshot names {symbol:?} in the function table, which this host does not have")]
-    Symbol { symbol: Symbol },
 }
 
 /// Everything restoring one deployment needs.
@@ -74,42 +73,6 @@ enum Planned {
     Named(Symbol),
 }
 
-/// Identifies what is expected of a snapshot.
-pub struct Expected<'a> {
-    pub worker: &'a warmshard_config::units::WorkerName,
-    pub deployment: &'a warmshard_config::units::DeploymentId,
-}
-
-/// Whether a snapshot is of this deployment and fits this host.
-pub fn compare(
-    manifest: &Manifest,
-    image_bytes: u64,
-    expected: &Expected<'_>,
-    program: &Program,
-) -> Result<(), Mismatch> {
-    if manifest.deployment != *expected.deployment {
-        let (found, expected) = (manifest.deployment.clone(), expected.deployment.clone());
-        return Err(Mismatch::Deployment { found, expected });
-    }
-    if manifest.worker != *expected.worker {
-        return Err(Mismatch::Worker { found: manifest.worker.clone(), expected: expected.worker.clone() });
-    }
-    let runtime = crate::pyodide::fingerprint();
-    if manifest.runtime != runtime {
-        return Err(Mismatch::Runtime { found: manifest.runtime.clone(), expected: runtime });
-    }
-    let bytes = u64::from(manifest.memory_pages) * 65536;
-    if image_bytes != bytes {
-        return Err(Mismatch::Memory { found: image_bytes, expected: bytes });
-    }
-    for (name, _) in program.state_globals() {
-        if !manifest.globals.contains_key(name) {
-            return Err(Mismatch::GlobalMissing { name: name.clone() });
-        }
-    }
-    Ok(())
-}
-
 impl Plan {
     /// Turns a snapshot that fits into a plan. `memory` is the image as a compiled module.
     pub fn new(
@@ -122,7 +85,8 @@ impl Plan {
         let manifest = snapshot.manifest;
         let image = snapshot.image;
         let overlay = files::decode_overlay(snapshot.files)?;
-        let loaded = find_libraries(&manifest, &all_libraries, &program)?;
+        check_files(&manifest, &layers, &overlay)?;
+        let loaded = find_libraries(&manifest, &all_libraries)?;
         let mut libraries = Vec::with_capacity(loaded.len());
         for (index, saved) in manifest.libraries.iter().enumerate() {
             let library = loaded[index].clone();
@@ -137,8 +101,9 @@ impl Plan {
         let appended = manifest
             .appended
             .iter()
-            .map(|(index, symbol)| Ok((*index, plan_symbol(&program, &loaded, symbol)?)))
-            .collect::<Result<_, PlanError>>()?;
+            .enumerate()
+            .map(|(at, (index, symbol))| Ok((*index, plan_symbol(at, &program, &loaded, symbol)?)))
+            .collect::<Result<_, Mismatch>>()?;
         let globals = plan_globals(program.main(), manifest.globals.iter())?;
         Ok(Self {
             program,
@@ -277,32 +242,11 @@ impl Plan {
     }
 }
 
-/// The libraries of a snapshot, checked against what the deployment brings.
-fn find_libraries(
-    manifest: &Manifest,
-    all: &Libraries,
-    program: &Program,
-) -> Result<Vec<Arc<Library>>, Mismatch> {
-    let mut table = program.initial_table_size();
-    let mut found = Vec::with_capacity(manifest.libraries.len());
-    for saved in &manifest.libraries {
-        let path = saved.path.clone();
-        let library = all.get(&path).ok_or_else(|| Mismatch::LibraryMissing { path: path.clone() })?;
-        if library.content != saved.content {
-            let (found, expected) = (library.content.clone(), saved.content.clone());
-            return Err(Mismatch::LibraryContent { path, found, expected });
-        }
-        // Between libraries the table grows by the entries appended one by one.
-        table +=
-            manifest.appended.iter().filter(|(index, _)| (table..saved.table_base).contains(index)).count()
-                as u32;
-        if saved.table_base != table {
-            return Err(Mismatch::TableBase { path, found: saved.table_base, expected: table });
-        }
-        table += library.dylink.table_size;
-        found.push(library.clone());
-    }
-    Ok(found)
+/// The libraries of a snapshot, which `check_fit` has found to be those of the deployment.
+fn find_libraries(manifest: &Manifest, all: &Libraries) -> Result<Vec<Arc<Library>>, Mismatch> {
+    let missing = |path: &str| Mismatch::new("libraries", format!("with `{path}`"), "one of the deployment");
+    let find = |path: &String| all.get(path).cloned().ok_or_else(|| missing(path));
+    manifest.libraries.iter().map(|saved| find(&saved.path)).collect()
 }
 
 fn plan_globals<'a>(
@@ -311,16 +255,22 @@ fn plan_globals<'a>(
 ) -> Result<Vec<(ModuleExport, i32)>, Mismatch> {
     saved
         .map(|(name, value)| {
-            let export = module
-                .get_export_index(name)
-                .ok_or_else(|| Mismatch::GlobalUnknown { name: name.clone() })?;
+            let export = module.get_export_index(name).ok_or_else(|| {
+                Mismatch::new("globals", format!("with `{name}`"), "globals the module has")
+            })?;
             Ok((export, *value))
         })
         .collect()
 }
 
-fn plan_symbol(program: &Program, loaded: &[Arc<Library>], symbol: &Symbol) -> Result<Planned, PlanError> {
-    let unknown = || PlanError::Symbol { symbol: symbol.clone() };
+fn plan_symbol(
+    at: usize,
+    program: &Program,
+    loaded: &[Arc<Library>],
+    symbol: &Symbol,
+) -> Result<Planned, Mismatch> {
+    let expected = "a function this host has";
+    let unknown = || Mismatch::new(format!("appended[{at}]"), format!("{symbol:?}"), expected);
     match symbol {
         Symbol::Main { name } => program.main().get_export_index(name).map(Planned::Main).ok_or_else(unknown),
         Symbol::Library { library, name } => loaded
@@ -328,6 +278,8 @@ fn plan_symbol(program: &Program, loaded: &[Arc<Library>], symbol: &Symbol) -> R
             .and_then(|found| found.module.get_export_index(name))
             .map(|export| Planned::Library(*library, export))
             .ok_or_else(unknown),
+        Symbol::Glue { name } if !program.has_glue(name) => Err(unknown()),
+        Symbol::Host { name, .. } if program.host_module_of(name).is_none() => Err(unknown()),
         Symbol::Glue { .. } | Symbol::Host { .. } => Ok(Planned::Named(symbol.clone())),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -71,13 +72,13 @@ pub(super) fn put(root: &Path, bytes: &[u8]) -> Result<BlobRef, StoreError> {
     Ok(blob)
 }
 
-pub(super) fn put_file(root: &Path, file: &Path) -> Result<BlobRef, StoreError> {
-    let (sha256, size) = hash_file(file).map_err(io_at(file))?;
+/// Keeps what an open file holds; runs of zeros become holes.
+pub(super) fn put_file(root: &Path, file: &File) -> Result<BlobRef, StoreError> {
+    let (sha256, size) = hash_file(file).map_err(io_at(root))?;
     let blob = BlobRef { sha256, size };
     let path = place(root, &blob)?;
     if verify(root, &blob).is_err() {
-        let copy = |to: &mut File| io::copy(&mut File::open(file)?, to).map(drop);
-        durable::write_with(&path, copy).map_err(io_at(&path))?;
+        durable::write_with(&path, |to| durable::copy_sparse(file, to)).map_err(io_at(&path))?;
         // The source may have changed between hashing and copying.
         verify(root, &blob)?;
     }
@@ -95,7 +96,8 @@ pub(super) fn read(root: &Path, blob: &BlobRef) -> Result<Bytes, StoreError> {
 /// The path of a blob that is what its name says.
 pub(super) fn verify(root: &Path, blob: &BlobRef) -> Result<PathBuf, StoreError> {
     let path = path(root, blob);
-    let (found, _) = hash_file(&path).map_err(missing_or(blob, &path))?;
+    let hashed = File::open(&path).and_then(|file| hash_file(&file));
+    let (found, _) = hashed.map_err(missing_or(blob, &path))?;
     check(blob, found)?;
     Ok(path)
 }
@@ -127,13 +129,12 @@ fn missing_or(blob: &BlobRef, path: &Path) -> impl FnOnce(io::Error) -> StoreErr
     }
 }
 
-fn hash_file(path: &Path) -> io::Result<(Sha256Hex, u64)> {
-    let mut file = File::open(path)?;
+fn hash_file(file: &File) -> io::Result<(Sha256Hex, u64)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {
-        match file.read(&mut buffer)? {
+        match file.read_at(&mut buffer, size)? {
             0 => return Ok((Sha256Hex::finish(hasher), size)),
             count => {
                 hasher.update(&buffer[..count]);

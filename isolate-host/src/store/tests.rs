@@ -35,7 +35,7 @@ impl Fixture {
         let mut snapshot = tempfile::NamedTempFile::new_in(self.dir.path()).unwrap();
         snapshot.write_all(b"image of ").unwrap();
         snapshot.write_all(source.as_bytes()).unwrap();
-        let snapshot = self.store.put_file(snapshot.path()).unwrap();
+        let snapshot = self.store.put_file(snapshot.as_file()).unwrap();
         let record = DeploymentRecord {
             format: FORMAT_VERSION,
             worker: name(worker),
@@ -70,9 +70,9 @@ fn a_deployment_comes_back_as_it_was() {
     let record = fixture.deploy("hello", "print()");
     assert_eq!(fixture.store.current(&record.worker).unwrap(), Some(record.id.clone()));
     assert_eq!(fixture.store.record(&record.worker, &record.id).unwrap(), record);
-    let loaded = fixture.store.load(&record.worker, &record.id).unwrap();
-    assert_eq!(loaded.files.file("/session/metadata/entry.py").unwrap(), "print()");
-    assert_eq!(fs::read(loaded.snapshot).unwrap(), b"image of print()");
+    let (source, loaded) = fixture.store.source(&record.worker, &record.id).unwrap();
+    assert_eq!(source.files.file("/session/metadata/entry.py").unwrap(), "print()");
+    assert_eq!(fs::read(fixture.store.snapshot(&loaded, "test").unwrap()).unwrap(), b"image of print()");
     assert_eq!(fixture.store.workers().unwrap(), [(record.worker, record.id)]);
 }
 
@@ -106,14 +106,14 @@ fn a_changed_blob_is_refused_by_name() {
     let record = fixture.deploy("hello", "print()");
     let path = fixture.blob(&record.snapshot);
     fs::write(&path, b"image of evil()").unwrap();
-    let refused = fixture.store.load(&record.worker, &record.id).unwrap_err();
+    let refused = fixture.store.snapshot(&record, "test").unwrap_err();
     let StoreError::BlobDamaged { expected, .. } = &refused else { panic!("{refused}") };
     assert_eq!(expected, record.snapshot.sha256.as_str());
     // Deploying again mends it.
     fixture.deploy("hello", "print()");
-    assert!(fixture.store.load(&record.worker, &record.id).is_ok());
+    assert!(fixture.store.snapshot(&record, "test").is_ok());
     fs::remove_file(fixture.blob(&record.files)).unwrap();
-    let refused = fixture.store.load(&record.worker, &record.id).unwrap_err();
+    let refused = fixture.store.source(&record.worker, &record.id).unwrap_err();
     assert!(matches!(refused, StoreError::BlobMissing { .. }), "{refused}");
 }
 
@@ -168,6 +168,58 @@ fn deploys_of_one_worker_take_turns() {
     assert_eq!(pointer.history.len(), 8);
     assert_eq!(pointer.current, pointer.history[0]);
     for id in &pointer.history {
-        fixture.store.load(&worker, id).unwrap();
+        fixture.store.source(&worker, id).unwrap();
     }
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_what_is_being_written_is_not() {
+    let fixture = fixture();
+    let record = fixture.deploy("hello", "print()");
+    let shelf = fixture.blob(&record.files).parent().unwrap().to_owned();
+    let left = shelf.join(format!("{}left", durable::TEMPORARY_PREFIX));
+    fs::write(&left, "half").unwrap();
+    let target = shelf.join("being-written");
+    durable::write_with(&target, |file| {
+        Store::open(fixture.store.path()).unwrap();
+        file.write_all(b"whole")
+    })
+    .unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"whole");
+    assert!(!left.exists());
+    assert!(fixture.store.snapshot(&record, "test").is_ok());
+}
+
+#[test]
+fn a_snapshot_taken_again_is_for_one_runtime_and_survives_no_damage() {
+    let fixture = fixture();
+    let record = fixture.deploy("hello", "print()");
+    let lock = fixture.store.lock(&record.worker, &Silent).unwrap();
+    let mut again = tempfile::tempfile().unwrap();
+    again.write_all(b"another image").unwrap();
+    fixture.store.keep_snapshot(&record, "new", &again, &lock).unwrap();
+    let image = |runtime: &str| fs::read(fixture.store.snapshot(&record, runtime).unwrap()).unwrap();
+    assert_eq!(image("new"), b"another image");
+    assert_eq!(image("test"), b"image of print()");
+    // Without its blob it is no better than none.
+    fs::write(fixture.store.snapshot(&record, "new").unwrap(), b"damaged").unwrap();
+    assert_eq!(image("new"), b"image of print()");
+    // The same bytes again mend the deploy's own snapshot.
+    fs::remove_file(fixture.blob(&record.snapshot)).unwrap();
+    let mut same = tempfile::tempfile().unwrap();
+    same.write_all(b"image of print()").unwrap();
+    fixture.store.keep_snapshot(&record, "test", &same, &lock).unwrap();
+    assert_eq!(image("test"), b"image of print()");
+    assert_eq!(fs::read_dir(fixture.store.path().join("captured-again")).unwrap().count(), 1);
+}
+
+#[test]
+fn copies_have_holes_where_the_source_has_zeros() {
+    let (from, to) = (tempfile::tempfile().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let mut content = vec![0; 300 * 4096 + 17];
+    content[5000] = 1;
+    content[300 * 4096 + 3] = 2;
+    std::os::unix::fs::FileExt::write_all_at(&from, &content, 0).unwrap();
+    durable::copy_sparse(&from, &mut to.reopen().unwrap()).unwrap();
+    assert!(fs::read(to.path()).unwrap() == content);
 }

@@ -5,9 +5,12 @@ mod concurrency;
 mod deploys;
 mod faults;
 mod fleet;
+mod killed;
 mod load;
+mod native;
 mod python_platform;
 mod router;
+mod snapshots;
 mod translations;
 
 use std::path::{Path, PathBuf};

@@ -164,3 +164,24 @@ fn the_same_requirements_are_resolved_once() {
     assert_eq!(calls(), 3);
     assert_eq!(std::fs::read_dir(cache.path().join("tmp")).unwrap().count(), 0);
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_lock_file_is_read_or_refused(text in "(([a-z0-9=.>-]{1,12}| --hash=sha256:[0-9a-f]{60,64}| \\\\|#|\\[|\u{e9})*\n?){0,8}") {
+        if let Ok(lock) = LockFile::parse(&text) {
+            let written = lock.to_text(WHEEL_PLATFORM, pip::PYTHON);
+            proptest::prop_assert_eq!(LockFile::parse(&written).unwrap().requirements(), lock.requirements());
+        }
+    }
+
+    #[test]
+    fn any_record_of_a_wheel_keeps_only_lines_of_files_that_are_there(
+        record in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)
+    ) {
+        let kept = BTreeSet::from(["/a.py"]);
+        let trimmed = trimmed_record(&[&record[..], b"\na.py,sha256=x,1\nb.py,,\n"].concat(), &kept);
+        let text = String::from_utf8(trimmed).unwrap();
+        proptest::prop_assert!(text.lines().all(|line| line.contains("a.py")));
+        proptest::prop_assert!(text.contains("a.py,sha256=x,1\n"));
+    }
+}

@@ -1,0 +1,7 @@
+//! Input: anything. See `warmshard_fuzz::library`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| warmshard_fuzz::library::check(data));

@@ -1,0 +1,171 @@
+//! Processes that are killed, and disks that are full: nothing half is ever seen, nothing is left behind.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use isolate_host::store::Store;
+use rustix::process::Signal;
+use system_tests::folders::{files_below, own_cache};
+use system_tests::{Host, Running, deploy, deploy_command, example, finish, wait_until};
+use warmshard_config::units::WorkerName;
+
+use crate::executable;
+
+/// What a deploy prints when it begins something during which it is killed here.
+const MOMENTS: [&str; 4] = [
+    "run the top level of `hello` …",
+    "store the deployment …",
+    "prepare `hello` …",
+    "compile `the memory image of hello` …",
+];
+
+/// Whether a worker is deployed and everything of it is what its names say.
+fn is_deployed(folder: &Path) -> Result<bool> {
+    let store = Store::open(folder)?;
+    let name = WorkerName::parse("hello")?;
+    let Some(id) = store.current(&name)? else { return Ok(false) };
+    let record = store.record(&name, &id)?;
+    store.verified(&record.files)?;
+    store.verified(&record.snapshot)?;
+    Ok(true)
+}
+
+/// Every blob of a store is what its name says, whoever was killed while writing.
+fn assert_whole(store: &Path) -> Result<()> {
+    for path in files_below(&store.join("blobs"))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            let content = isolate_host::pyodide::code_cache::content_key(&std::fs::read(&path)?);
+            assert_eq!(content, name, "half a blob is visible");
+        }
+    }
+    Ok(())
+}
+
+fn leftovers(folders: &[&Path]) -> Result<Vec<std::path::PathBuf>> {
+    let mut left = Vec::new();
+    for folder in folders {
+        let is_temporary = |path: &std::path::PathBuf| {
+            path.components().any(|part| {
+                let part = part.as_os_str().to_string_lossy();
+                part.starts_with(".tmp") || part.starts_with("make-")
+            })
+        };
+        let below = files_below(folder)?.into_iter();
+        left.extend(below.filter(|path| is_temporary(&path.strip_prefix(folder).unwrap_or(path).to_owned())));
+    }
+    Ok(left)
+}
+
+#[test]
+fn a_deploy_killed_at_any_moment_leaves_nothing_half_and_the_next_one_succeeds() -> Result<()> {
+    // The packages and the runtime are made once, for all tests.
+    assert!(deploy(executable(), &example("hello"), &system_tests::store())?.status.success());
+    let folder = tempfile::tempdir()?;
+    let (store, temporary) = (folder.path().join("store"), folder.path().join("tmp"));
+    std::fs::create_dir(&temporary)?;
+    let cache = own_cache(folder.path())?;
+    // Made anew by each deploy, so that compiling is a moment too.
+    let command = || {
+        let mut command = deploy_command(executable(), &example("hello"), &store);
+        command.env("WARMSHARD_CACHE", &cache).env("TMPDIR", &temporary);
+        command
+    };
+    let mut deployed = 0;
+    for (number, moment) in MOMENTS.into_iter().enumerate() {
+        // At the moment itself, and a little later, when files are being written.
+        for later in [0, 40] {
+            let log = folder.path().join(format!("log-{number}-{later}"));
+            let mut running = Running::start(command(), log)?;
+            let mut ended = false;
+            wait_until(Duration::from_secs(300), moment, || {
+                ended = running.check_alive().is_err();
+                Ok(ended || running.log().contains(moment))
+            })?;
+            std::thread::sleep(Duration::from_millis(later));
+            running.signal(Signal::KILL)?;
+            running.wait(Duration::from_secs(20))?;
+            assert_whole(&store)?;
+            deployed += usize::from(is_deployed(&store)?);
+        }
+    }
+    assert!(deployed < 2 * MOMENTS.len(), "no deploy was killed before it ended");
+    let whole = finish(command())?;
+    assert!(whole.status.success(), "{}", whole.stderr);
+    assert!(is_deployed(&store)?);
+    // The next process to open store and cache cleans up.
+    let again = finish(command())?;
+    assert!(again.stdout.contains("unchanged"), "{}", again.stdout);
+    assert_eq!(leftovers(&[&store, &cache, &temporary])?, Vec::<std::path::PathBuf>::new());
+    assert_eq!(files_below(&temporary)?, Vec::<std::path::PathBuf>::new());
+    Ok(())
+}
+
+#[test]
+fn a_host_killed_while_it_prepares_starts_again() -> Result<()> {
+    let store = system_tests::store();
+    assert!(deploy(executable(), &example("hello"), &store)?.status.success());
+    let folder = tempfile::tempdir()?;
+    let cache = own_cache(folder.path())?;
+    let environment = cache.to_string_lossy().into_owned();
+    let mut command = system_tests::program(executable(), "isolate-host");
+    command.arg("serve").arg("--store").arg(&store);
+    command.env("WARMSHARD_FLEET_KEY", "a-key-of-sixteen-letters").env("WARMSHARD_CACHE", &cache);
+    // Machine code of the runtime stays; that of deployments is made anew.
+    let compiled = cache.join("compiled");
+    let largest =
+        files_below(&compiled)?.into_iter().max_by_key(|path| path.metadata().map_or(0, |found| found.len()));
+    for path in files_below(&compiled)? {
+        if Some(&path) != largest.as_ref() {
+            std::fs::remove_file(path)?;
+        }
+    }
+    let mut running = Running::start(command, folder.path().join("log"))?;
+    wait_until(Duration::from_secs(300), "the host to compile", || {
+        running.check_alive()?;
+        Ok(running.log().contains("compile `the memory image of"))
+    })?;
+    running.signal(Signal::KILL)?;
+    running.wait(Duration::from_secs(20))?;
+    let host = Host::start(executable(), &store, &[("WARMSHARD_CACHE", &environment)])?;
+    assert_eq!(host.get("hello", "/")?.status, 200, "{}", host.process.log());
+    assert_eq!(leftovers(&[&cache])?, Vec::<std::path::PathBuf>::new());
+    Ok(())
+}
+
+/// The kernel refuses to make a file larger than so many blocks of 512 bytes, as a full disk
+/// refuses to make it longer; the process is told by an error, not by a signal.
+fn limited(command: &Command, blocks: u64) -> Command {
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\""));
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            limited.env(name, value);
+        }
+    }
+    limited
+}
+
+#[test]
+fn a_full_disk_is_a_clear_error_and_harms_nothing() -> Result<()> {
+    assert!(deploy(executable(), &example("hello"), &system_tests::store())?.status.success());
+    let store = tempfile::tempdir()?;
+    let command = deploy_command(executable(), &example("hello"), store.path());
+    // Too little for anything, for the snapshot, for its copy in the store.
+    for blocks in [1, 2000, 40_000] {
+        let failed = finish(limited(&command, blocks))?;
+        assert_eq!(failed.status.code(), Some(1), "{blocks}: {}{}", failed.stdout, failed.stderr);
+        assert!(failed.stderr.contains("error: "), "{}", failed.stderr);
+        assert!(failed.stderr.contains("File too large (os error 27)"), "{}", failed.stderr);
+        assert_whole(store.path())?;
+        assert!(!is_deployed(store.path())?);
+    }
+    let whole = finish(command)?;
+    assert!(whole.status.success(), "{}", whole.stderr);
+    assert!(is_deployed(store.path())?);
+    assert_eq!(leftovers(&[store.path()])?, Vec::<std::path::PathBuf>::new());
+    Ok(())
+}
