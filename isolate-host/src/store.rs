@@ -6,6 +6,7 @@
 //! deployments/<id>.json        one version of a worker: settings and the blobs it consists of
 //! workers/<name>.json          which version is current
 //! locks/<name>                 held by whoever deploys that worker
+//! secret                       what the seeds of its deployments are derived from; mode 600
 //! ```
 //!
 //! Everything is written beside its place, synced and renamed, and the pointer
@@ -15,6 +16,7 @@
 mod blobs;
 mod pointer;
 mod record;
+mod secret;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -24,8 +26,10 @@ use warmshard_config::units::{DeploymentId, WorkerName};
 
 pub use blobs::{BlobRef, Sha256Hex};
 pub use record::{DeploymentRecord, FORMAT_VERSION};
+pub use secret::{SECRET_FILE, SecretError};
 
 use crate::cache::durable;
+use crate::emscripten::entropy::CaptureSeed;
 use crate::emscripten::files::{Layer, LayerError};
 use crate::isolate::StoredDeployment;
 use crate::progress::Progress;
@@ -57,6 +61,8 @@ pub enum StoreError {
     Files { id: DeploymentId, source: LayerError },
     #[error("no worker `{0}` is deployed in this store")]
     UnknownWorker(WorkerName),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// An opened store folder.
@@ -158,6 +164,12 @@ impl Store {
             .map_err(|source| StoreError::Files { id: id.clone(), source })?;
         let snapshot = blobs::verify(&self.root, &record.snapshot)?;
         Ok(StoredDeployment { worker: record.worker, id: record.id, config: record.config, files, snapshot })
+    }
+
+    /// What a deployment is captured with: derived from its content and the store's secret,
+    /// which is made when this is asked for the first time.
+    pub fn capture_seed(&self, id: &DeploymentId) -> Result<CaptureSeed, StoreError> {
+        Ok(secret::Secret::open(&self.root)?.seed_of(id))
     }
 
     /// Keeps bytes under the name of their content.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use wasmtime::Store;
 
@@ -197,16 +196,14 @@ impl Engine {
     }
 
     async fn boot(&self, input: &CaptureInput, libraries: Libraries) -> Result<Store<Guest>, CaptureError> {
-        let seed: [u8; 32] = Sha256::digest(format!("entropy of {}", input.deployment)).into();
-        let hash_seed = u32::from_le_bytes(seed[..4].try_into().expect("four bytes"));
         let limits = self.options.limits;
         let setup = GuestSetup {
             libraries,
             phase: Phase::Deploying,
             files: FileSystem::new(self.layers(&input.files)?, limits.file_bytes),
-            environment: boot::environment(hash_seed),
+            environment: boot::environment(input.seed.hash_seed()),
             clock: Clock::frozen(),
-            entropy: Entropy::deploying(seed),
+            entropy: Entropy::deploying(&input.seed),
             output: Output::new(input.worker.clone()),
             exchange: Exchange::new(&config_value(&input.worker, &input.config, "deploying")),
             limits,
