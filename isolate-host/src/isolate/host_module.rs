@@ -319,15 +319,19 @@ fn mark(guest: &mut Guest, data: &[u8]) -> Result<Reply, Refused> {
     Ok(Reply::Bytes)
 }
 
-/// Sets how many draws of entropy may follow, and what for; answers what was left before.
+/// Sets how many draws of entropy may follow, and what for; answers how many of those
+/// allowed before are left, and how many draws were refused so far.
 ///
 /// While serving there is nothing to allow.
 fn allow(guest: &mut Guest, draws: u32, purpose: &[u8]) {
-    let left = match &mut guest.entropy {
-        Entropy::Deploying(poison) => poison.allow(draws, &String::from_utf8_lossy(purpose)),
-        Entropy::Serving => 0,
+    let (left, refused) = match &mut guest.entropy {
+        Entropy::Deploying(poison) => {
+            (poison.allow(draws, &String::from_utf8_lossy(purpose)), poison.refused())
+        }
+        Entropy::Serving => (0, 0),
     };
-    guest.exchange.reply = Value::Int(i64::from(left)).to_bytes();
+    let counts = Value::Tuple(vec![Value::Int(left.into()), Value::Int(refused.into())]);
+    guest.exchange.reply = counts.to_bytes();
 }
 
 /// Copies of poison in all of memory, or in the bytes given.

@@ -18,7 +18,7 @@ pub struct Poison {
     /// What the current allowance is for.
     purpose: String,
     /// Draws that were refused.
-    refused: u64,
+    refused: u32,
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Poison {
     }
 
     /// Draws that were refused so far.
-    pub fn refused(&self) -> u64 {
+    pub fn refused(&self) -> u32 {
         self.refused
     }
 
