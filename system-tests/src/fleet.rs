@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::process::{Running, program, wait_until};
 
 /// Names that resolve to the fleet.
-const WORKERS: [&str; 5] = ["fastapi", "hello", "faults", "broken", "nobody"];
+const WORKERS: [&str; 7] = ["fastapi", "hello", "faults", "broken", "nobody", "clones", "imports"];
 /// A cold cache means downloading and compiling Pyodide first.
 const START_LIMIT: Duration = Duration::from_secs(900);
 

@@ -268,6 +268,7 @@ fn config_value(worker: &super::WorkerName, config: &Config, phase: &str) -> Val
         (Value::str("vars"), vars(config)),
         (Value::str("compatibility_date"), Value::str(config.compatibility_date.clone())),
         (Value::str("compatibility_flags"), Value::List(flags)),
+        (Value::str("secrets"), Value::List(config.secrets.iter().map(Value::str).collect())),
         (Value::str("phase"), Value::str(phase)),
     ])
 }
