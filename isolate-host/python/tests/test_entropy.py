@@ -6,6 +6,7 @@ import random
 import sys
 import tempfile
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -305,3 +306,43 @@ def test_secrets_are_there_in_requests(top_level, host, platform):
     with pytest.raises(AttributeError):
         env.UNSET
     del env.__dict__["API_KEY"]
+
+
+# --- numpy ------------------------------------------------------------------
+@pytest.fixture
+def numpy_unloaded() -> Iterator[None]:
+    """An isolate resumes once, and the SDK's hook for numpy relies on it."""
+    yield
+    sys.modules.pop("numpy.random", None)
+
+
+@pytest.mark.usefixtures("numpy_unloaded")
+def test_numpy_imports_and_is_seeded_anew(top_level, host, platform, monkeypatch):
+    report, module = top_level("import numpy\nimport numpy.random\nR = numpy.random.default_rng(7)\nX = R.random()")
+    assert report["ok"], report["traceback"]
+    import _cloudflare.import_patch_manager as patches
+    import numpy.random
+    from warmshard_runtime.entropy import generators
+
+    monkeypatch.setattr(patches, "_blocking", False)
+    state, drawn = numpy.random.get_state(), []
+    for _ in range(2):
+        numpy.random.set_state(state)
+        generators._promised = None
+        host.event(RESUME, 0, {})
+        platform.pump()
+        drawn.append(numpy.random.random())
+    assert drawn[0] != drawn[1]
+    assert module.X == numpy.random.default_rng(7).random(), "a generator with a seed is left alone"
+
+
+@pytest.mark.usefixtures("numpy_unloaded")
+def test_numpy_draws_at_top_level_are_refused(top_level, monkeypatch):
+    import _cloudflare.import_patch_manager as patches
+
+    monkeypatch.setattr(patches, "_blocking", True)
+    error = refused(top_level, "import numpy\nX = numpy.random.rand(3)")
+    assert "numpy.random.rand()" in error and "(top_0.py, line 2: `X = numpy.random.rand(3)`)" in error
+    error = refused(top_level, "import numpy\nR = numpy.random.default_rng()")
+    assert "Cannot get entropy outside of request context" in error
+    assert "top_1.py, line 2: `R = numpy.random.default_rng()`" in error
