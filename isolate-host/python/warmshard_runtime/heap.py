@@ -3,14 +3,21 @@
 Slow and wasteful of memory: only for a deployment that is about to be refused.
 """
 
+import gc
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import CellType, FrameType, FunctionType, GetSetDescriptorType, MappingProxyType, MemberDescriptorType, ModuleType
+from types import (
+    CellType,
+    FrameType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    ModuleType,
+)
 from typing import Any
-
-import gc
 
 __all__ = ["names_of", "variables"]
 

@@ -77,7 +77,9 @@ def _coroutine(task: Any) -> str:
     coroutine = task.get_coro()
     code = getattr(coroutine, "cr_code", None)
     name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
-    return f"{name}()" if code is None else f"{name}(), {os.path.basename(code.co_filename)}, line {code.co_firstlineno}"
+    if code is None:
+        return f"{name}()"
+    return f"{name}(), {os.path.basename(code.co_filename)}, line {code.co_firstlineno}"
 
 
 def _open() -> Found:
@@ -98,4 +100,5 @@ def _open() -> Found:
 def _writable(file: io.FileIO) -> str:
     if file.closed or file.fileno() < _FIRST_DESCRIPTOR or not io.FileIO.writable(file):
         return ""
-    return f"open for writing on `{file.name}`" if isinstance(file.name, str) else f"open for writing (descriptor {file.fileno()})"
+    known = isinstance(file.name, str)
+    return f"open for writing on `{file.name}`" if known else f"open for writing (descriptor {file.fileno()})"

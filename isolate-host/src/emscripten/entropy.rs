@@ -43,6 +43,14 @@ impl Entropy {
         Self::Deploying(Poison::new(seed.poison()))
     }
 
+    /// Draws that were refused so far.
+    pub fn refused(&self) -> u32 {
+        match self {
+            Self::Deploying(poison) => poison.refused(),
+            Self::Serving => 0,
+        }
+    }
+
     /// Fills `out`, as one draw.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         match self {

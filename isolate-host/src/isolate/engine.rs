@@ -62,6 +62,12 @@ pub enum CaptureError {
     TopLevel { error: String, traceback: String },
     #[error("the worker's top level failed")]
     Guest(#[from] GuestFault),
+    /// It may well be that which ended it: in Rust a refused hash seed is a crash.
+    #[error(
+        "the worker's top level failed after it had asked for random bytes {refused} times, which are not \
+         to be had there; import what draws them while a request is handled"
+    )]
+    Entropy { refused: u32, source: GuestFault },
     #[error(transparent)]
     Library(#[from] LibraryError),
     #[error("the worker's files cannot be used")]
@@ -172,7 +178,10 @@ impl Engine {
         let guest_failed = |error: wasmtime::Error| CaptureError::from(GuestFault::from_error(&error));
         boot::run(&mut store, "import warmshard_runtime; warmshard_runtime.boot(); warmshard_runtime.load()")
             .await
-            .map_err(guest_failed)?;
+            .map_err(|error| match (GuestFault::from_error(&error), store.data().entropy.refused()) {
+                (fault, 0) => CaptureError::from(fault),
+                (source, refused) => CaptureError::Entropy { refused, source },
+            })?;
         let report: Report = store.data_mut().exchange.report.take().ok_or(CaptureError::NoReport)?;
         if let Some(error) = report.error {
             return Err(CaptureError::TopLevel { error, traceback: report.traceback });

@@ -59,8 +59,14 @@ def _form_in(value: Any, places: list[tuple[int, int]]) -> str:
     content = _content_of(value)
     if not content:
         return ""
-    return next((f"{form} in a {type(value).__name__}" for _, _, form, purpose in host.search(content)
-                 if purpose == allowances.OF_THE_WORKER), "")
+    return next(
+        (
+            f"{form} in a {type(value).__name__}"
+            for _, _, form, purpose in host.search(content)
+            if purpose == allowances.OF_THE_WORKER
+        ),
+        "",
+    )
 
 
 _NAMES = {bytes: "bytes", str: "text", int: "an int"}

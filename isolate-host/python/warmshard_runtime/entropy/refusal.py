@@ -23,9 +23,7 @@ _PACKAGES = os.sep + "python_modules" + os.sep
 
 _SAME_EVERYWHERE = "every isolate would get the same value"
 _IN_A_HANDLER = "Call it while a request is handled, in `fetch` for example"
-_IN_A_PACKAGE = (
-    "Import the package inside the handler, or ask its authors to draw the value when it is first needed"
-)
+_IN_A_PACKAGE = "Import the package inside the handler, or ask its authors to draw the value when it is first needed"
 
 
 class Place:

@@ -145,9 +145,7 @@ def _overlays() -> list[tuple[Any, str, Any]]:
     overlays += [(random, name, _Guard(getattr(random, name), _refuse(name))) for name in methods]
     overlays += [(random.Random, name, vars(_Methods)[name]) for name in methods]
     loads = ("create_module", "exec_module")
-    overlays += [
-        (ExtensionFileLoader, name, allowances.extension(vars(ExtensionFileLoader)[name])) for name in loads
-    ]
+    overlays += [(ExtensionFileLoader, name, allowances.extension(vars(ExtensionFileLoader)[name])) for name in loads]
     return overlays
 
 

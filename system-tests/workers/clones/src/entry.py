@@ -16,7 +16,7 @@ from workers import Response, WorkerEntrypoint
 
 CLOCKS = {
     name: getattr(time, name)
-    for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time", "time_ns", "monotonic_ns")
+    for name in ("time", "monotonic", "perf_counter", "process_time", "time_ns", "monotonic_ns")
 }
 AT_TOP_LEVEL = {name: clock() for name, clock in CLOCKS.items()}
 

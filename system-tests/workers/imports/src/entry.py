@@ -10,6 +10,7 @@ import fastapi
 import httpx
 import opentelemetry.baggage
 import opentelemetry.context
+import opentelemetry.sdk.resources
 import opentelemetry.sdk.trace
 import opentelemetry.trace
 import pydantic
@@ -29,7 +30,9 @@ def use():
     """Something of each, so that an import that only looked well would show."""
     with ENGINE.connect() as connection:
         (total,) = connection.execute(sqlalchemy.text("select 40 + 2")).one()
-    tracer = opentelemetry.sdk.trace.TracerProvider().get_tracer("test")
+    # A resource of its own: the SDK looks for one with threads, which there are none of.
+    provider = opentelemetry.sdk.trace.TracerProvider(resource=opentelemetry.sdk.resources.Resource({}))
+    tracer = provider.get_tracer("test")
     with tracer.start_as_current_span("work") as span:
         trace = f"{span.get_span_context().trace_id:032x}"
     return {
