@@ -346,3 +346,12 @@ def test_numpy_draws_at_top_level_are_refused(top_level, monkeypatch):
     error = refused(top_level, "import numpy\nR = numpy.random.default_rng()")
     assert "Cannot get entropy outside of request context" in error
     assert "top_1.py, line 2: `R = numpy.random.default_rng()`" in error
+
+
+@pytest.mark.usefixtures("numpy_unloaded")
+def test_numpys_legacy_generator_works_at_top_level_with_a_seeded_source(top_level):
+    # `RandomState(42)` draws entropy before it looks at the seed.
+    assert "RandomState(42)" in refused(top_level, "import numpy\nR = numpy.random.RandomState(42)")
+    report, module = top_level("import numpy.random as nr\nR = nr.RandomState(nr.MT19937(42))\nX = R.rand()")
+    assert report["ok"], report["traceback"]
+    assert 0 <= module.X < 1

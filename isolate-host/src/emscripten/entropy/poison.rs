@@ -6,7 +6,7 @@ use super::EntropyError;
 use super::search::{Form, Patterns};
 
 /// Bytes a deployment may draw; all of them are kept, to be searched for.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 64 << 10;
 
 /// The draws of one deployment, and whether there may be more.
 #[derive(Debug)]
