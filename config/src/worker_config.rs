@@ -42,6 +42,9 @@ pub struct WorkerConfig {
     pub compatibility_flags: Vec<String>,
     /// Plain-text variables the worker finds in its `env`.
     pub vars: BTreeMap<String, serde_json::Value>,
+    /// Names of secrets the worker needs; their values are no part of a deployment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
 }
 
 /// The text of a worker's configuration files.
@@ -103,6 +106,7 @@ pub fn resolve(files: WorkerFiles<'_>) -> Result<Project, Problems> {
             compatibility_date: settings.compatibility_date.unwrap_or(DEFAULT_COMPATIBILITY_DATE.to_owned()),
             compatibility_flags: settings.compatibility_flags,
             vars: settings.vars,
+            secrets: settings.secrets,
         },
         source_folder,
         requirements: project.requirements,

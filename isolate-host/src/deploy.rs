@@ -119,8 +119,13 @@ pub async fn deploy(
     }
     let files = Layer::from_tar(&archive, bundle::guest_path)?;
     let engine = Engine::open(cache, EngineOptions::default(), Handle::current(), progress)?;
-    let input =
-        CaptureInput { worker: worker.clone(), deployment: id.clone(), config: config.clone(), files };
+    let input = CaptureInput {
+        worker: worker.clone(),
+        deployment: id.clone(),
+        config: config.clone(),
+        files,
+        seed: store.capture_seed(&id)?,
+    };
     let captured = engine.capture(input.clone(), progress).await?;
     let step = progress.step("store the deployment");
     let record = DeploymentRecord {
@@ -171,7 +176,7 @@ async fn prove(
     snapshot: PathBuf,
     progress: &dyn Progress,
 ) -> Result<(), DeployError> {
-    let CaptureInput { worker, deployment: id, config, files } = input;
+    let CaptureInput { worker, deployment: id, config, files, seed: _ } = input;
     let step = progress.step(&format!("prepare `{worker}`"));
     let stored = StoredDeployment { worker, id, config, files, snapshot };
     let isolate = engine.prepare(&stored).await?.restore().await?;

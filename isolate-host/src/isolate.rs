@@ -34,6 +34,7 @@ pub use handle::Isolate;
 pub use limits::Limits;
 pub use prepared::{PrepareError, Prepared, RestoreError};
 
+use crate::emscripten::entropy::CaptureSeed;
 use crate::emscripten::files::Layer;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -58,4 +59,6 @@ pub struct CaptureInput {
     pub deployment: DeploymentId,
     pub config: WorkerConfig,
     pub files: Layer,
+    /// From the deployment's store: `Store::capture_seed`.
+    pub seed: CaptureSeed,
 }

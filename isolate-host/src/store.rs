@@ -7,6 +7,7 @@
 //! workers/<name>.json          which version is current
 //! captured-again/<id>.<…>.json a snapshot that a host took itself, for its own runtime
 //! locks/<name>                 held by whoever deploys that worker
+//! secret                       what the seeds of its deployments are derived from; mode 600
 //! ```
 //!
 //! Everything is written beside its place, synced and renamed, and the pointer
@@ -17,6 +18,7 @@ mod blobs;
 mod captured_again;
 mod pointer;
 mod record;
+mod secret;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -26,8 +28,10 @@ use warmshard_config::units::{DeploymentId, WorkerName};
 
 pub use blobs::{BlobRef, Sha256Hex};
 pub use record::{DeploymentRecord, FORMAT_VERSION};
+pub use secret::{SECRET_FILE, SecretError};
 
 use crate::cache::durable;
+use crate::emscripten::entropy::CaptureSeed;
 use crate::emscripten::files::{Layer, LayerError};
 use crate::isolate::CaptureInput;
 use crate::progress::Progress;
@@ -59,6 +63,8 @@ pub enum StoreError {
     Files { id: DeploymentId, source: LayerError },
     #[error("no worker `{0}` is deployed in this store")]
     UnknownWorker(WorkerName),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// An opened store folder.
@@ -164,7 +170,8 @@ impl Store {
         let files = Layer::from_tar(&archive, crate::deploy::bundle::guest_path)
             .map_err(|source| StoreError::Files { id: id.clone(), source })?;
         let (worker, deployment) = (record.worker.clone(), record.id.clone());
-        let input = CaptureInput { worker, deployment, config: record.config.clone(), files };
+        let (config, seed) = (record.config.clone(), self.capture_seed(id)?);
+        let input = CaptureInput { worker, deployment, config, files, seed };
         Ok((input, record))
     }
 
@@ -183,6 +190,12 @@ impl Store {
         _held: &DeployLock,
     ) -> Result<(), StoreError> {
         captured_again::keep(&self.root, record, runtime, snapshot)
+    }
+
+    /// What a deployment is captured with: derived from its content and the store's secret,
+    /// which is made when this is asked for the first time.
+    pub fn capture_seed(&self, id: &DeploymentId) -> Result<CaptureSeed, StoreError> {
+        Ok(secret::Secret::open(&self.root)?.seed_of(id))
     }
 
     /// Keeps bytes under the name of their content.

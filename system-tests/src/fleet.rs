@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use crate::process::{Running, program, wait_until};
 
 /// Names that resolve to the fleet.
-const WORKERS: [&str; 6] = ["fastapi", "hello", "faults", "exceptions", "broken", "nobody"];
+const WORKERS: [&str; 8] =
+    ["fastapi", "hello", "faults", "exceptions", "broken", "nobody", "clones", "imports"];
 /// A cold cache means downloading and compiling Pyodide first.
 const START_LIMIT: Duration = Duration::from_secs(900);
 

@@ -223,3 +223,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn secrets_are_named_and_nothing_else_is_said_of_them() {
+    let read = |secrets: &str| {
+        let text = format!(
+            "{{\"name\": \"a\", \"main\": \"a.py\", \"compatibility_date\": \"2026-01-31\", \"secrets\": {secrets}}}"
+        );
+        resolve(WorkerFiles { wrangler: Some(("wrangler.jsonc", &text)), ..WorkerFiles::default() })
+    };
+    let project = read(r#"{"required": ["API_KEY", "TOKEN"]}"#).unwrap();
+    assert_eq!(project.config.secrets, ["API_KEY", "TOKEN"]);
+    for wrong in
+        [r#"["API_KEY"]"#, r#"{"API_KEY": "value"}"#, r#"{"required": [1]}"#, r#"{"required": [""]}"#]
+    {
+        let problems = read(wrong).unwrap_err().to_string();
+        assert!(problems.contains("wrangler.jsonc:1: `secrets`: found"), "{wrong}: {problems}");
+    }
+}

@@ -13,6 +13,7 @@ pub(super) struct Settings {
     pub(super) compatibility_date: Option<String>,
     pub(super) compatibility_flags: Vec<String>,
     pub(super) vars: BTreeMap<String, serde_json::Value>,
+    pub(super) secrets: Vec<String>,
 }
 
 /// Keys with a meaning that this version does not give them.
@@ -98,7 +99,7 @@ pub(super) fn read(file: &str, text: &str, problems: &mut Problems) -> Settings 
 }
 
 fn is_known(key: &str) -> bool {
-    matches!(key, "name" | "main" | "compatibility_date" | "compatibility_flags" | "vars")
+    matches!(key, "name" | "main" | "compatibility_date" | "compatibility_flags" | "vars" | "secrets")
         || OF_OTHERS.contains(&key)
 }
 
@@ -138,9 +139,29 @@ fn set<'a>(settings: &mut Settings, key: &str, node: &'a Node) -> Result<(), (&'
             };
             settings.vars = entries.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
         }
+        "secrets" => settings.secrets = secrets(node)?,
         _ => {}
     }
     Ok(())
+}
+
+/// `{"required": ["NAME", …]}`: the names of a worker's secrets, without their values.
+fn secrets(node: &Node) -> Result<Vec<String>, (&Node, String)> {
+    let expected = "a table with `required`, the list of the secrets' names; values are not kept here";
+    let wrong = |node| (node, expected.to_owned());
+    let Value::Table(entries) = &node.value else { return Err(wrong(node)) };
+    let mut names = Vec::new();
+    for (key, node) in entries {
+        let Value::List(items) = &node.value else { return Err(wrong(node)) };
+        if key != "required" {
+            return Err(wrong(node));
+        }
+        for item in items {
+            let name = text(item).filter(|name| !name.is_empty());
+            names.push(name.ok_or_else(|| (item, "the name of a secret as text".to_owned()))?.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// The rule in a name's error: what was found is told by the caller.

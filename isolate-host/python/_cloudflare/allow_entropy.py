@@ -1,12 +1,13 @@
-"""Exceptions to "no randomness at top level".
+"""Exceptions to "no randomness at top level", as packages' patches ask for them.
 
-This version does not police entropy at top level yet, so the contexts permit what
-would be permitted anyway. They are here because packages' patches use them; the
-counting of calls comes with the policing.
+The host counts the draws. What is not used up is taken back at the end, and is no error:
+how often a library draws depends on its version, and on which one is imported first.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from warmshard_runtime.entropy import allowances
 
 __all__ = ["allow_bad_entropy_calls"]
 
@@ -14,4 +15,5 @@ __all__ = ["allow_bad_entropy_calls"]
 @contextmanager
 def allow_bad_entropy_calls(num_calls: int) -> Iterator[None]:
     """Let the next `num_calls` draws of entropy through."""
-    yield
+    with allowances.allowed(num_calls):
+        yield

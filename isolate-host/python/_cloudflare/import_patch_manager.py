@@ -15,6 +15,8 @@ from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
 
+from warmshard_runtime.entropy import allowances, refusal
+
 __all__ = [
     "before_first_request",
     "block_calls",
@@ -91,7 +93,7 @@ def _blocked(module_name: str, name: str, function: Callable[..., Any]) -> Calla
     @wraps(function)
     def guard(*args: Any, **kwargs: Any) -> Any:
         if _blocking:
-            raise RuntimeError(f"Cannot use {module_name}.{name}() outside of request context")
+            raise refusal.generator_error(f"{module_name}.{name}()")
         return function(*args, **kwargs)
 
     return guard
@@ -117,7 +119,7 @@ class _PatchingLoader:
         self._name = name
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        with _entered(_create_patches.get(self._name, ()), spec):
+        with allowances.while_importing(self._name), _entered(_create_patches.get(self._name, ()), spec):
             module: ModuleType | None = self._loader.create_module(spec)
             return module
 
@@ -126,7 +128,7 @@ class _PatchingLoader:
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
-        with _entered(_exec_patches.get(self._name, ()), module):
+        with allowances.while_importing(self._name), _entered(_exec_patches.get(self._name, ()), module):
             self._loader.exec_module(module)
 
     def __getattr__(self, name: str) -> Any:

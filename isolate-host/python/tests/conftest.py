@@ -51,13 +51,18 @@ def platform(worker_folder: Path) -> Any:
     streams = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
     warmshard_runtime.boot(str(worker_folder))
     sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__ = streams
+    HOST.allowance = None
     return warmshard_runtime
 
 
 @pytest.fixture
 def host(platform: Any) -> Iterator[FakeHost]:
+    from warmshard_runtime.entropy import generators
+
     HOST.reset()
     HOST.reports.clear()
+    # Each test is a deployment of its own.
+    generators._promised, generators._unseeded = None, ()
     HOST.config = {
         "worker": "test",
         "main": "",

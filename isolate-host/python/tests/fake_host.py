@@ -1,6 +1,7 @@
 """A stand-in for the builtin `_warmshard`: the other end of every operation, in memory."""
 
 import marshal
+import os
 import sys
 import time
 from types import ModuleType
@@ -9,7 +10,10 @@ from typing import Any
 POLL, PARK, CONFIG, REPORT, LOG, WAIT = 1, 2, 3, 4, 5, 6
 RESPONSE_HEAD, RESPONSE_CHUNK, RESPONSE_END, RESPONSE_FAIL, REQUEST_DONE, RESPONSE_FULL = 10, 11, 12, 13, 14, 15
 BODY_PULL, BODY_CANCEL = 20, 21
+MARK, ALLOW, SEARCH = 40, 41, 42
 RESUME, REQUEST, BODY_CHUNK, BODY_END, BODY_ERROR, DRAINED, CANCEL, TIMER = range(1, 9)
+
+_urandom = os.urandom
 
 
 class Reply:
@@ -58,17 +62,27 @@ class FakeHost:
         self.can_wait = True
         self.pulls = 0
         self.next_id = 1
+        #: Draws of entropy that are let through; none counts them while serving.
+        self.allowance: int | None = None
+        self.purpose = ""
+        self.refused = 0
+        self.draws: list[tuple[bytes, str]] = []
+        #: What stands for all of memory when it is searched.
+        self.memory: list[Any] = []
 
     def install(self) -> None:
         module = ModuleType("_warmshard")
         module.call = self.call
         sys.modules["_warmshard"] = module
+        os.urandom = self.urandom
 
     # --- the builtin ------------------------------------------------------
     def call(self, op: int, number: int = 0, data: bytes = b"") -> bytes | None:
         assert type(op) is int and type(number) is int and type(data) is bytes
         if op == POLL:
             events, self.events = self.events, []
+            if any(kind == RESUME for kind, *_ in events):
+                self.allowance = None
             return marshal.dumps(events, 2)
         if op == PARK:
             self.deadline = marshal.loads(data)
@@ -88,7 +102,33 @@ class FakeHost:
             level, text = marshal.loads(data)
             self.logs.append((number, level, text))
             return None
+        if op == ALLOW:
+            left = self.allowance or 0
+            self.allowance, self.purpose = number, data.decode()
+            return marshal.dumps((left, self.refused), 2)
+        if op == SEARCH:
+            return marshal.dumps(self.search(data), 2)
         return self.request_op(op, number, data)
+
+    def urandom(self, size: int) -> bytes:
+        """What `os.urandom` reaches: counted and remembered while deploying."""
+        if self.allowance is None:
+            return _urandom(size)
+        if self.allowance == 0:
+            self.refused += 1
+            raise OSError(29, "I/O error")
+        self.allowance -= 1
+        self.draws.append((_urandom(size), self.purpose))
+        return self.draws[-1][0]
+
+    def search(self, data: bytes) -> list[tuple[int, int, str, str]]:
+        places = [(0, data)] if data else [(id(value), bytes(8)) for value in self.memory]
+        return [
+            (at, len(drawn), "bytes", purpose)
+            for at, content in places
+            for drawn, purpose in self.draws
+            if not data or drawn in content
+        ]
 
     def request_op(self, op: int, number: int, data: bytes) -> bytes | None:
         reply = self.replies[number]

@@ -31,11 +31,15 @@ def boot(worker_folder: str = "/session/metadata") -> None:
 
     # Loaded now, so that neither a snapshot nor a first request has to.
     from . import loading, pumping, warm  # noqa: F401
+    from .entropy import allowances, rules
 
     # The host looks `pump` up once the platform is booted: spare each call a detour.
     globals()["pump"] = pumping.pump
     import_patch_manager.install()
-    modules.process_pth_files(worker_folder)
+    allowances.register()
+    # Packages' start-up files are the first code that is not ours.
+    with rules.in_force():
+        modules.process_pth_files(worker_folder)
 
 
 def load() -> None:

@@ -29,6 +29,9 @@ RESPONSE_FULL = 15
 BODY_PULL = 20
 BODY_CANCEL = 21
 RANDOM = 30
+MARK = 40
+ALLOW = 41
+SEARCH = 42
 
 EVENT_RESUME = 1
 EVENT_REQUEST = 2
@@ -106,6 +109,19 @@ def report(ok: bool, error: str, trace: str, entrypoints: list[str]) -> None:
 
 def log(request: int, level: int, text: str) -> None:
     call(LOG, request, _dumps((level, printable(text)), _MARSHAL_VERSION))
+
+
+def allow(draws: int, purpose: str) -> tuple[int, int]:
+    """How many draws of entropy may follow; how many were left, and refused so far."""
+    found: tuple[int, int] = loads(call(ALLOW, draws, purpose.encode("utf-8", "replace")))
+    return found
+
+
+def search(data: bytes = b"") -> list[tuple[int, int, str, str]]:
+    """Copies of what the host let be drawn, in `data` or in all of memory: `(at, length,
+    form, purpose of the draw)`."""
+    found: list[tuple[int, int, str, str]] = loads(call(SEARCH, 0, data))
+    return found
 
 
 def printable(text: str) -> str:

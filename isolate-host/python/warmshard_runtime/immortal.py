@@ -13,14 +13,14 @@ import gc
 from array import array
 from types import CoroutineType, FrameType, GeneratorType
 
-from _warmshard import call
+from .entropy import generators
+from .host import MARK, call
 
 __all__ = ["settle"]
 
-_MARK = 40
 _BATCH = 2048
 #: What is still running, or may be: its lifetime ends before the isolate's.
-_MORTAL = (FrameType, GeneratorType, CoroutineType)
+_MORTAL = {FrameType, GeneratorType, CoroutineType}
 
 
 def settle() -> None:
@@ -29,6 +29,7 @@ def settle() -> None:
     Whatever dies between the walk and the capture must not be marked: that is why this
     is a function of a module that stays, and not a statement whose code is freed.
     """
+    generators.assert_untouched()
     gc.collect()
     _mark_everything()
     gc.collect()
@@ -39,8 +40,8 @@ def _mark_everything() -> None:
     """Tells the host the address of everything reachable from the collector's objects."""
     pending = gc.get_objects()
     while pending:
-        batch = [found for found in pending[-_BATCH:] if not isinstance(found, _MORTAL)]
+        batch = [found for found in pending[-_BATCH:] if type(found) not in _MORTAL]
         del pending[-_BATCH:]
-        unseen = call(_MARK, 0, array("I", map(id, batch)).tobytes())
+        unseen = call(MARK, 0, array("I", map(id, batch)).tobytes())
         fresh = [found for found, new in zip(batch, unseen) if new]
         pending.extend(gc.get_referents(*fresh))

@@ -13,6 +13,9 @@ __all__ = ["install", "process_pth_files", "set_search_path"]
 WORKER_FOLDER = "/session/metadata"
 _PACKAGES = "python_modules"
 
+#: Where the worker's sources are.
+worker_folder = WORKER_FOLDER
+
 #: Ours, loaded before any code of the worker's so that nothing can take their place.
 _OURS = (
     "js",
@@ -56,17 +59,19 @@ def _platform_folder() -> str:
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def set_search_path(worker_folder: str = WORKER_FOLDER) -> None:
+def set_search_path(folder: str = WORKER_FOLDER) -> None:
     """The worker's sources, its packages, the standard library, and the platform last."""
-    packages = os.path.join(worker_folder, _PACKAGES)
+    global worker_folder
+    worker_folder = folder
+    packages = os.path.join(folder, _PACKAGES)
     platform = _platform_folder()
-    rest = [path for path in sys.path if path not in ("", worker_folder, packages, platform)]
-    sys.path[:] = [worker_folder, packages, *rest, platform]
+    rest = [path for path in sys.path if path not in ("", folder, packages, platform)]
+    sys.path[:] = [folder, packages, *rest, platform]
     importlib.invalidate_caches()
 
 
-def process_pth_files(worker_folder: str = WORKER_FOLDER) -> None:
+def process_pth_files(folder: str = WORKER_FOLDER) -> None:
     """Packages start what they need at start-up through `.pth` files, as the SDK does."""
-    packages = os.path.join(worker_folder, _PACKAGES)
+    packages = os.path.join(folder, _PACKAGES)
     if os.path.isdir(packages):
         site.addsitedir(packages)

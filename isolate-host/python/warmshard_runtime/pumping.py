@@ -1,6 +1,6 @@
 """One pump: the host's events in, callbacks until nothing is ready, the deadline out."""
 
-from . import dispatch, event_loop, host, logs
+from . import dispatch, event_loop, host, logs, restore
 
 __all__ = ["pump"]
 
@@ -15,6 +15,9 @@ def pump() -> None:
             deadline = loop.turn()
         finally:
             loop.leave()
+    except restore.RestoreError:
+        # Nothing may be served: the host ends an isolate whose pump raises.
+        raise
     except BaseException as error:
         logs.emit_exception(error, "internal error: the event loop of the isolate failed")
         deadline = loop.time() if loop.has_ready() else loop.next_deadline()

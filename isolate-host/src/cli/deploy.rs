@@ -89,7 +89,9 @@ impl Deploy {
                 eprintln!("warning: {warning}");
             }))
             .inspect_err(|error| {
-                if let DeployError::Capture(CaptureError::TopLevel { traceback, .. }) = error {
+                if let DeployError::Capture(CaptureError::TopLevel { traceback, .. }) = error
+                    && !traceback.is_empty()
+                {
                     eprintln!("{}", traceback.trim_end());
                 }
             })?;

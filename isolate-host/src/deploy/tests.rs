@@ -72,6 +72,7 @@ fn an_id_names_everything_and_nothing_else() {
         compatibility_date: "2026-01-31".to_owned(),
         compatibility_flags: Vec::new(),
         vars: BTreeMap::new(),
+        secrets: Vec::new(),
     };
     let id = deployment_id(&config("a.py"), b"files", "runtime");
     assert_eq!(id, deployment_id(&config("a.py"), b"files", "runtime"));

@@ -1,6 +1,6 @@
 //! Clocks, and calendar arithmetic in UTC (the guest's only time zone).
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Caller, Linker};
 
@@ -19,8 +19,8 @@ const NANOS: u64 = 1_000_000_000;
 pub enum Clock {
     /// While deploying: a function of how often it was read, so that images are reproducible.
     Frozen { readings: u64 },
-    /// While serving: monotonic time goes on from what the snapshot had seen.
-    Running { monotonic_floor: u64, since: Instant },
+    /// While serving: every clock goes on from what the snapshot had seen.
+    Running { floor: u64, since: Instant },
 }
 
 impl Clock {
@@ -28,17 +28,20 @@ impl Clock {
         Self::Frozen { readings: 0 }
     }
 
-    /// A clock that goes on from `monotonic_floor`.
-    pub fn running(monotonic_floor: u64) -> Self {
-        Self::Running { monotonic_floor, since: Instant::now() }
+    /// Clocks that go on from what [`frozen`](Self::frozen) ones had come to: `floor` is the
+    /// last reading of the monotonic one.
+    pub fn running(floor: u64) -> Self {
+        Self::Running { floor, since: Instant::now() }
     }
 
     pub fn realtime(&mut self) -> u64 {
         match self {
             Self::Frozen { .. } => DEPLOY_REALTIME + self.monotonic(),
-            Self::Running { .. } => SystemTime::now()
+            // A machine that has lost its date must not take the worker back in time.
+            Self::Running { floor, since } => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(DEPLOY_REALTIME, |time| time.as_nanos() as u64),
+                .map_or(0, |time| time.as_nanos() as u64)
+                .max(DEPLOY_REALTIME + *floor + since.elapsed().as_nanos() as u64),
         }
     }
 
@@ -48,15 +51,23 @@ impl Clock {
                 *readings += 1;
                 *readings * DEPLOY_STEP
             }
-            Self::Running { monotonic_floor, since } => *monotonic_floor + since.elapsed().as_nanos() as u64,
+            Self::Running { floor, since } => *floor + since.elapsed().as_nanos() as u64,
+        }
+    }
+
+    /// CPU time of process and thread, of which `used` was measured since the restore.
+    pub fn cpu(&mut self, used: Duration) -> u64 {
+        match self {
+            Self::Frozen { .. } => self.monotonic(),
+            Self::Running { floor, .. } => *floor + used.as_nanos() as u64,
         }
     }
 
     /// The host's instant at which the monotonic clock will read `seconds`; none while frozen.
     pub fn instant_at(&self, seconds: f64) -> Option<Instant> {
-        let Self::Running { monotonic_floor, since } = self else { return None };
+        let Self::Running { floor, since } = self else { return None };
         let nanos = (seconds * NANOS as f64).clamp(0.0, 1e18) as u64;
-        since.checked_add(std::time::Duration::from_nanos(nanos.saturating_sub(*monotonic_floor)))
+        since.checked_add(Duration::from_nanos(nanos.saturating_sub(*floor)))
     }
 }
 
@@ -71,8 +82,7 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 0 => guest.clock.realtime(),
                 1 => guest.clock.monotonic(),
                 // CPU time of process and thread.
-                2 | 3 if matches!(guest.clock, Clock::Frozen { .. }) => guest.clock.monotonic(),
-                2 | 3 => (guest.cpu.total() + guest.cpu.this_call()).as_nanos() as u64,
+                2 | 3 => guest.clock.cpu(guest.cpu.so_far()),
                 _ => return Ok(i32::from(Errno::EINVAL.number())),
             };
             memory.write_u64(at, time)?;
@@ -255,6 +265,20 @@ mod tests {
         let (mut one, mut two) = (Clock::frozen(), Clock::frozen());
         assert_eq!(one.monotonic(), two.monotonic());
         assert!(one.monotonic() > two.realtime() - DEPLOY_REALTIME - DEPLOY_STEP);
+    }
+
+    #[test]
+    fn no_clock_runs_backwards_when_a_frozen_one_is_followed_by_a_running_one() {
+        // A floor beyond today: as on a machine that has lost its date.
+        for readings in [3, 10_u64.pow(15)] {
+            let mut frozen = Clock::Frozen { readings };
+            let before = (frozen.realtime(), frozen.cpu(Duration::ZERO));
+            let floor = frozen.monotonic();
+            let mut running = Clock::running(floor);
+            assert!(running.monotonic() >= floor);
+            assert!(running.realtime() >= before.0);
+            assert!(running.cpu(Duration::ZERO) >= before.1);
+        }
     }
 
     #[test]

@@ -1,40 +1,61 @@
-//! Random bytes: real ones when serving, a reproducible stream while deploying.
+//! Random bytes: real ones when serving, poison while deploying.
 //!
-//! Whatever is drawn before a snapshot is the same in every clone, so it might as
-//! well be the same in every build: the stream comes from the deployment's content.
+//! Whatever is drawn before a snapshot is the same in every clone. So while a worker is
+//! deployed nothing random is to be had: draws are refused, but for those that were
+//! allowed beforehand, and these get [`Poison`]: bytes that are no secret, that the same
+//! deployment gets again when it is built again, and that the host recognises wherever
+//! they turn up in memory.
 
-use sha2::{Digest, Sha256};
+mod poison;
+mod search;
+mod seed;
+
 use wasmtime::{Caller, Linker};
 
+pub use poison::{Poison, Trace};
+pub use search::Form;
+pub use seed::CaptureSeed;
+
+use super::files::Errno;
 use super::memory::GuestMemory;
 use crate::isolate::guest::Guest;
 
 /// Where an isolate's random bytes come from.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Entropy {
-    /// SHA-256 of a seed and a counter.
-    Deploying { seed: [u8; 32], drawn: u64 },
+    /// Nowhere: what is drawn is poison, or refused.
+    Deploying(Poison),
     /// The operating system.
     Serving,
 }
 
+/// Why there are no random bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum EntropyError {
+    #[error("random bytes are not to be had while the worker's top level runs")]
+    Deploying,
+    #[error("the host has no entropy")]
+    Host(#[from] getrandom::Error),
+}
+
 impl Entropy {
-    pub fn deploying(seed: [u8; 32]) -> Self {
-        Self::Deploying { seed, drawn: 0 }
+    pub fn deploying(seed: &CaptureSeed) -> Self {
+        Self::Deploying(Poison::new(seed.poison()))
     }
 
-    pub fn fill(&mut self, out: &mut [u8]) -> Result<(), getrandom::Error> {
+    /// Draws that were refused so far.
+    pub fn refused(&self) -> u32 {
         match self {
-            Self::Serving => getrandom::fill(out),
-            Self::Deploying { seed, drawn } => {
-                for chunk in out.chunks_mut(32) {
-                    let block =
-                        Sha256::new().chain_update(*seed).chain_update(drawn.to_le_bytes()).finalize();
-                    chunk.copy_from_slice(&block[..chunk.len()]);
-                    *drawn += 1;
-                }
-                Ok(())
-            }
+            Self::Deploying(poison) => poison.refused(),
+            Self::Serving => 0,
+        }
+    }
+
+    /// Fills `out`, as one draw.
+    pub fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        match self {
+            Self::Serving => Ok(getrandom::fill(out)?),
+            Self::Deploying(poison) => poison.draw(out),
         }
     }
 }
@@ -46,11 +67,11 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, Guest>, at: u32, length: u32| {
             let (mut memory, guest) = GuestMemory::with_guest(&mut caller);
             let out = memory.bytes_mut(at, length as usize)?;
-            guest
-                .entropy
-                .fill(out)
-                .map_err(|error| wasmtime::format_err!("the host has no entropy: {error}"))?;
-            Ok::<i32, wasmtime::Error>(0)
+            match guest.entropy.fill(out) {
+                Ok(()) => Ok(0),
+                Err(EntropyError::Deploying) => Ok(i32::from(Errno::EIO.number())),
+                Err(error @ EntropyError::Host(_)) => Err(wasmtime::Error::new(error)),
+            }
         },
     )?;
     Ok(())
@@ -60,22 +81,24 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 mod tests {
     use super::*;
 
-    fn draw(entropy: &mut Entropy) -> [u8; 40] {
-        let mut out = [0; 40];
-        entropy.fill(&mut out).unwrap();
-        out
+    #[test]
+    fn serving_twice_draws_different_bytes() {
+        let draw = || {
+            let mut out = [0; 40];
+            Entropy::Serving.fill(&mut out).unwrap();
+            out
+        };
+        assert_ne!(draw(), draw());
     }
 
     #[test]
-    fn deploying_twice_draws_the_same() {
-        let (mut one, mut two) = (Entropy::deploying([7; 32]), Entropy::deploying([7; 32]));
-        let first = draw(&mut one);
-        assert_eq!(first, draw(&mut two));
-        assert_ne!(first, draw(&mut one), "the stream goes on");
-    }
-
-    #[test]
-    fn serving_twice_does_not() {
-        assert_ne!(draw(&mut Entropy::Serving), draw(&mut Entropy::Serving));
+    fn a_deployment_draws_what_its_seed_says() {
+        let draw = |seed: [u8; 32]| {
+            let mut out = [0; 40];
+            Entropy::deploying(&CaptureSeed::new(seed)).fill(&mut out).unwrap();
+            out
+        };
+        assert_eq!(draw([7; 32]), draw([7; 32]));
+        assert_ne!(draw([7; 32]), draw([8; 32]));
     }
 }

@@ -39,6 +39,11 @@ impl<'a> GuestMemory<'a> {
         self.0.len()
     }
 
+    /// All of it, from address 0.
+    pub fn all(&self) -> &[u8] {
+        self.0
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use wasmtime::Store;
 
@@ -66,6 +65,12 @@ pub enum CaptureError {
     TopLevel { error: String, traceback: String },
     #[error("the worker's top level failed")]
     Guest(#[from] GuestFault),
+    /// It may well be that which ended it: in Rust a refused hash seed is a crash.
+    #[error(
+        "the worker's top level failed after it had asked for random bytes {refused} times, which are not \
+         to be had there; import what draws them while a request is handled"
+    )]
+    Entropy { refused: u32, source: GuestFault },
     #[error(transparent)]
     Library(#[from] LibraryError),
     #[error("the worker's files cannot be used")]
@@ -175,7 +180,10 @@ impl Engine {
         let guest_failed = |error: wasmtime::Error| CaptureError::from(GuestFault::from_error(&error));
         boot::run(&mut store, "import warmshard_runtime; warmshard_runtime.boot(); warmshard_runtime.load()")
             .await
-            .map_err(guest_failed)?;
+            .map_err(|error| match (GuestFault::from_error(&error), store.data().entropy.refused()) {
+                (fault, 0) => CaptureError::from(fault),
+                (source, refused) => CaptureError::Entropy { refused, source },
+            })?;
         let report: Report = store.data_mut().exchange.report.take().ok_or(CaptureError::NoReport)?;
         if let Some(error) = report.error {
             return Err(CaptureError::TopLevel { error, traceback: report.traceback });
@@ -201,16 +209,14 @@ impl Engine {
     }
 
     async fn boot(&self, input: &CaptureInput, libraries: Libraries) -> Result<Store<Guest>, CaptureError> {
-        let seed: [u8; 32] = Sha256::digest(format!("entropy of {}", input.deployment)).into();
-        let hash_seed = u32::from_le_bytes(seed[..4].try_into().expect("four bytes"));
         let limits = self.options.limits;
         let setup = GuestSetup {
             libraries,
             phase: Phase::Deploying,
             files: FileSystem::new(self.layers(&input.files)?, limits.file_bytes),
-            environment: boot::environment(hash_seed),
+            environment: boot::environment(input.seed.hash_seed()),
             clock: Clock::frozen(),
-            entropy: Entropy::deploying(seed),
+            entropy: Entropy::deploying(&input.seed),
             output: Output::new(input.worker.clone()),
             exchange: Exchange::new(&config_value(&input.worker, &input.config, "deploying")),
             limits,
@@ -275,6 +281,7 @@ fn config_value(worker: &super::WorkerName, config: &Config, phase: &str) -> Val
         (Value::str("vars"), vars(config)),
         (Value::str("compatibility_date"), Value::str(config.compatibility_date.clone())),
         (Value::str("compatibility_flags"), Value::List(flags)),
+        (Value::str("secrets"), Value::List(config.secrets.iter().map(Value::str).collect())),
         (Value::str("phase"), Value::str(phase)),
     ])
 }

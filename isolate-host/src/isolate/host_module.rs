@@ -14,6 +14,7 @@ use super::exchange::{Answer, AnswerBody, Exchange, Report, RequestId};
 use super::fault::GuestFault;
 use super::guest::{Guest, Phase};
 use super::marshal::{MarshalError, Value};
+use crate::emscripten::entropy::{Entropy, EntropyError, Trace};
 use crate::emscripten::memory::GuestMemory;
 
 /// What an operation answers Python.
@@ -40,12 +41,10 @@ enum Refused {
     NotBegun(RequestId),
     #[error("objects are marked only while the worker is deployed")]
     Marking,
-    #[error("random bytes are not to be had while the worker's top level runs")]
-    Entropy,
     #[error("found {found} random bytes asked for, expected at most {RANDOM_LIMIT}")]
     TooMuchEntropy { found: i64 },
-    #[error("the host has no entropy")]
-    NoEntropy,
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
 }
 
 const RANDOM_LIMIT: i64 = 1 << 20;
@@ -68,6 +67,8 @@ mod op {
     pub(super) const BODY_CANCEL: u32 = 21;
     pub(super) const RANDOM: u32 = 30;
     pub(super) const MARK: u32 = 40;
+    pub(super) const ALLOW: u32 = 41;
+    pub(super) const SEARCH: u32 = 42;
 }
 
 pub(super) fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -77,7 +78,7 @@ pub(super) fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, Guest>, op: u32, id: u32, at: u32, length: u32| {
             let (memory, guest) = GuestMemory::with_guest(&mut caller);
             let data = memory.bytes(at, length as usize)?;
-            let length = match dispatch(guest, op, id, data) {
+            let length = match dispatch(guest, memory.all(), op, id, data) {
                 Ok(Reply::None) => return Ok(-1),
                 Ok(Reply::Bytes) => i32::try_from(guest.exchange.reply.len()),
                 Err(refused) => {
@@ -101,7 +102,7 @@ pub(super) fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn dispatch(guest: &mut Guest, op: u32, id: RequestId, data: &[u8]) -> Result<Reply, Refused> {
+fn dispatch(guest: &mut Guest, memory: &[u8], op: u32, id: RequestId, data: &[u8]) -> Result<Reply, Refused> {
     let exchange = &mut guest.exchange;
     match op {
         op::POLL => exchange.poll(),
@@ -125,6 +126,8 @@ fn dispatch(guest: &mut Guest, op: u32, id: RequestId, data: &[u8]) -> Result<Re
         op::BODY_CANCEL => return body(exchange, id, BodyPull::Cancel),
         op::RANDOM => return random(guest, data),
         op::MARK => return mark(guest, data),
+        op::ALLOW => allow(guest, id, data),
+        op::SEARCH => search(guest, if data.is_empty() { memory } else { data }),
         _ => return Err(Refused::Operation(op)),
     }
     Ok(Reply::Bytes)
@@ -294,9 +297,6 @@ fn body(exchange: &mut Exchange, id: RequestId, pull: BodyPull) -> Result<Reply,
 }
 
 fn random(guest: &mut Guest, data: &[u8]) -> Result<Reply, Refused> {
-    if guest.phase == Phase::Deploying {
-        return Err(Refused::Entropy);
-    }
     let length = match read(op::RANDOM, data)? {
         Value::Int(length @ 0..=RANDOM_LIMIT) => length as usize,
         Value::Int(found) => return Err(Refused::TooMuchEntropy { found }),
@@ -304,7 +304,7 @@ fn random(guest: &mut Guest, data: &[u8]) -> Result<Reply, Refused> {
     };
     guest.exchange.reply.clear();
     guest.exchange.reply.resize(length, 0);
-    guest.entropy.fill(&mut guest.exchange.reply).map_err(|_| Refused::NoEntropy)?;
+    guest.entropy.fill(&mut guest.exchange.reply)?;
     Ok(Reply::Bytes)
 }
 
@@ -317,4 +317,36 @@ fn mark(guest: &mut Guest, data: &[u8]) -> Result<Reply, Refused> {
     let addresses = data.chunks_exact(4).map(|at| u32::from_le_bytes(at.try_into().expect("four bytes")));
     guest.exchange.reply = addresses.map(|address| u8::from(marked.insert(address))).collect();
     Ok(Reply::Bytes)
+}
+
+/// Sets how many draws of entropy may follow, and what for; answers how many of those
+/// allowed before are left, and how many draws were refused so far.
+///
+/// While serving there is nothing to allow.
+fn allow(guest: &mut Guest, draws: u32, purpose: &[u8]) {
+    let (left, refused) = match &mut guest.entropy {
+        Entropy::Deploying(poison) => {
+            (poison.allow(draws, &String::from_utf8_lossy(purpose)), poison.refused())
+        }
+        Entropy::Serving => (0, 0),
+    };
+    let counts = Value::Tuple(vec![Value::Int(left.into()), Value::Int(refused.into())]);
+    guest.exchange.reply = counts.to_bytes();
+}
+
+/// Copies of poison in all of memory, or in the bytes given.
+fn search(guest: &mut Guest, memory: &[u8]) {
+    let traces = match &guest.entropy {
+        Entropy::Deploying(poison) => poison.search(memory),
+        Entropy::Serving => Vec::new(),
+    };
+    let tuple = |trace: Trace<'_>| {
+        Value::Tuple(vec![
+            Value::Int(trace.at as i64),
+            Value::Int(trace.length as i64),
+            Value::str(trace.form.name()),
+            Value::str(trace.purpose),
+        ])
+    };
+    guest.exchange.reply = Value::List(traces.into_iter().map(tuple).collect()).to_bytes();
 }

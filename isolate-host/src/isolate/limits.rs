@@ -71,7 +71,13 @@ impl CpuMeter {
         Duration::from_nanos(finished + running)
     }
 
-    /// CPU time since the isolate was made.
+    /// CPU time since the isolate was made, asked while a call is running.
+    pub fn so_far(&self) -> Duration {
+        let running = nanos_now().saturating_sub(self.poll_began.load(Ordering::Relaxed));
+        self.total() + Duration::from_nanos(running)
+    }
+
+    /// CPU time since the isolate was made, without the poll that is running.
     pub fn total(&self) -> Duration {
         Duration::from_nanos(self.total.load(Ordering::Relaxed))
     }

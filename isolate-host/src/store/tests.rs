@@ -47,6 +47,7 @@ impl Fixture {
                 compatibility_date: "2026-01-01".into(),
                 compatibility_flags: Vec::new(),
                 vars: BTreeMap::new(),
+                secrets: Vec::new(),
             },
             files,
             snapshot,

@@ -1,5 +1,7 @@
 //! Deploying: what works is stored once, what fails leaves nothing.
 
+use std::path::Path;
+
 use anyhow::Result;
 use system_tests::{deploy, example, store, worker};
 
@@ -23,8 +25,9 @@ fn a_top_level_that_raises_fails_with_its_traceback_and_stores_nothing() -> Resu
             if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
-    // A lock says who deploys, not what was deployed.
+    // A lock says who deploys, not what was deployed; the secret is the store's own.
     files.retain(|path| !path.starts_with(own_store.path().join("locks")));
+    files.retain(|path| *path != own_store.path().join("secret"));
     assert!(files.is_empty(), "{files:?}");
     Ok(())
 }
@@ -39,23 +42,33 @@ fn deploying_again_changes_nothing() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn two_stores_get_the_same_bytes() -> Result<()> {
-    let names = |folder: &std::path::Path| -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for shelf in std::fs::read_dir(folder.join("blobs/sha256"))? {
-            for blob in std::fs::read_dir(shelf?.path())? {
-                names.push(blob?.file_name().to_string_lossy().into_owned());
-            }
-        }
-        names.sort();
-        Ok(names)
-    };
-    let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    for store in [&one, &two] {
-        let deployed = deploy(executable(), &example("hello"), store.path())?;
-        assert!(deployed.status.success(), "{}", deployed.stderr);
+/// Deploys the hello example into a new store; answers the names of its blobs.
+fn blobs_of_new_store(secret: Option<&Path>) -> Result<(tempfile::TempDir, Vec<String>)> {
+    let store = tempfile::tempdir()?;
+    if let Some(secret) = secret {
+        // Copies the mode as well.
+        std::fs::copy(secret, store.path().join("secret"))?;
     }
-    assert_eq!(names(one.path())?, names(two.path())?);
+    let deployed = deploy(executable(), &example("hello"), store.path())?;
+    assert!(deployed.status.success(), "{}", deployed.stderr);
+    let mut names = Vec::new();
+    for shelf in std::fs::read_dir(store.path().join("blobs/sha256"))? {
+        for blob in std::fs::read_dir(shelf?.path())? {
+            names.push(blob?.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok((store, names))
+}
+
+#[test]
+fn the_same_deployment_has_the_same_bytes_in_every_store_of_one_secret() -> Result<()> {
+    let (first, one) = blobs_of_new_store(None)?;
+    let (_second, two) = blobs_of_new_store(Some(&first.path().join("secret")))?;
+    assert_eq!(one, two);
+    // With another secret the hash seed is another one, and so is the snapshot; the files are the same.
+    let (_stranger, other) = blobs_of_new_store(None)?;
+    let shared = one.iter().filter(|name| other.contains(name)).count();
+    assert_eq!((one.len(), other.len(), shared), (2, 2, 1), "{one:?} {other:?}");
     Ok(())
 }

@@ -11,6 +11,7 @@ mod native;
 mod python_platform;
 mod router;
 mod snapshots;
+mod top_level;
 mod translations;
 
 use std::path::{Path, PathBuf};
