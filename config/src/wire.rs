@@ -31,6 +31,13 @@ pub const START: &str = "x-warmshard-start";
 pub const HOST: &str = "x-warmshard-host";
 /// Host to client: microseconds the restore took; only when there was one.
 pub const RESTORE_US: &str = "x-warmshard-restore-us";
+/// Host to client: why the start was cold, see [`crate::cold_start::Cause`]; the
+/// host says what happened there, the router what it means for the fleet.
+pub const COLD: &str = "x-warmshard-cold";
+/// Router to client: why this host was taken, see [`crate::placement::Reason`],
+/// and over how many hosts the worker is spread when these are several:
+/// `home`, `spread; width=3`.
+pub const PLACED: &str = "x-warmshard-placed";
 /// Host to client: short ID of the deployment that answered.
 pub const DEPLOYMENT: &str = "x-warmshard-deployment";
 
@@ -42,7 +49,7 @@ pub const REFUSED: &str = "x-warmshard-refused";
 pub const LOAD: &str = "x-warmshard-load";
 
 /// The response headers of ours that a client gets to see.
-pub const SHOWN_TO_CLIENTS: [&str; 5] = [START, HOST, RESTORE_US, DEPLOYMENT, REQUEST_ID];
+pub const SHOWN_TO_CLIENTS: [&str; 7] = [START, HOST, RESTORE_US, COLD, PLACED, DEPLOYMENT, REQUEST_ID];
 
 /// Whether a header belongs to the conversation between router and host.
 pub fn is_ours(header: &str) -> bool {
@@ -268,6 +275,14 @@ pub struct HostView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     pub weight: u32,
+    /// The part of its weight it has right now, from 0 to 1.
+    #[serde(default)]
+    pub share: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// What that means for requests: `eligible`, `settling`, `draining`, `ejected`, `down` or `absent`.
+    #[serde(default)]
+    pub standing: String,
     /// `up`, `down` or `unknown`.
     pub health: String,
     /// Requests this router has in flight there.

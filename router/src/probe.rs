@@ -25,8 +25,8 @@ pub(crate) async fn run(fleet: Arc<Fleet>) {
             use warmshard_config::health::State::Unknown;
             host.place().is_some() && host.state() == Unknown
         };
-        let starting = fleet.hosts().iter().any(unheard);
-        let interval = fleet.policy().interval;
+        let starting = fleet.roster().hosts().iter().any(unheard);
+        let interval = fleet.roster().traffic.health.interval;
         let pause = if starting { interval.min(WHILE_STARTING) } else { interval };
         tokio::select! {
             () = sleep_until(round + pause) => {}
@@ -37,7 +37,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>) {
 
 async fn probe_all(fleet: &Arc<Fleet>) {
     let mut probes = JoinSet::new();
-    for host in fleet.hosts() {
+    for host in fleet.roster().hosts() {
         let (fleet, host) = (Arc::clone(fleet), Arc::clone(host));
         probes.spawn(async move { probe(&fleet, &host).await });
     }
@@ -51,7 +51,7 @@ async fn probe(fleet: &Fleet, host: &Host) {
         method: Method::GET,
         path: control::HEALTHZ,
         key: None,
-        timeout: fleet.policy().timeout,
+        timeout: fleet.roster().traffic.health.timeout,
     };
     let answer = call.send().await;
     // What a process said that has been replaced meanwhile says nothing of its successor.

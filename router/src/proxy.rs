@@ -33,16 +33,16 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::{Error, ErrorType, Result};
 use warmshard_config::health::Observation;
-use warmshard_config::placement::{Outcome, Routes};
+use warmshard_config::host_policy::Refusal;
+use warmshard_config::placement::{Asked, NoRoute, Outcome};
 use warmshard_config::shard_file::Timeouts;
-use warmshard_config::units::FleetKey;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Visit};
 use crate::metric;
 use crate::respond::{self, Failure};
 use crate::shutdown::InFlight;
 use headers::ToHost;
-use request::{HOST_REFUSED, Request, final_head};
+use request::{HOST_LEAVING, HOST_REFUSED, Request, final_head};
 use retry::{Situation, Trouble};
 
 /// Hosts keep an idle connection longer than this, so that it is the router who
@@ -52,23 +52,30 @@ const IDLE_HOST_CONNECTION: Duration = Duration::from_secs(30);
 /// What every request needs.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    pub(crate) routes: Routes,
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) key: FleetKey,
-    pub(crate) timeouts: Timeouts,
     pub(crate) in_flight: InFlight,
 }
 
 impl Proxy {
-    fn peer(&self, address: SocketAddr) -> HttpPeer {
+    fn peer(address: SocketAddr, timeouts: &Timeouts) -> HttpPeer {
         let mut peer = HttpPeer::new(address, false, String::new());
         let options = &mut peer.options;
-        options.connection_timeout = Some(self.timeouts.connect);
-        options.total_connection_timeout = Some(self.timeouts.connect);
-        options.read_timeout = Some(self.timeouts.silence);
-        options.write_timeout = Some(self.timeouts.silence);
+        options.connection_timeout = Some(timeouts.connect);
+        options.total_connection_timeout = Some(timeouts.connect);
+        options.read_timeout = Some(timeouts.silence);
+        options.write_timeout = Some(timeouts.silence);
         options.idle_timeout = Some(IDLE_HOST_CONNECTION);
         peer
+    }
+
+    /// The request's worker and its candidates.
+    fn visit(&self, session: &Session) -> Result<Visit, NoRoute> {
+        let head = session.req_header();
+        let header = |name: &str| head.headers.get(name)?.to_str().ok();
+        let asked = Asked { host: headers::host_name(head), path: head.uri.path(), header: &header };
+        let roster = self.fleet.roster();
+        let worker = roster.traffic.routes.find(&asked)?;
+        Ok(self.fleet.workers().visit(&worker, &roster))
     }
 
     fn observe(&self, request: &Request, observation: Observation) {
@@ -92,16 +99,16 @@ impl ProxyHttp for Proxy {
     async fn early_request_filter(&self, session: &mut Session, _: &mut Request) -> Result<()> {
         // A client that asked to close gets that, and so does everybody when the router stops.
         if session.get_keepalive().is_some() && !session.is_process_shutting_down() {
-            session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
+            let idle = self.fleet.roster().traffic.timeouts.client_idle;
+            session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
-        match self.routes.find(headers::host_name(session.req_header())) {
-            Ok(worker) => {
-                request.candidates = self.fleet.candidates(&worker);
-                request.worker = Some(worker);
+        match self.visit(session) {
+            Ok(visit) => {
+                request.visit = Some(visit);
                 Ok(false)
             }
             Err(no_route) => {
@@ -114,11 +121,15 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
-        match self.fleet.choose(&request.candidates, &request.tried) {
+        let Some(visit) = &request.visit else {
+            return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
+        };
+        let timeouts = visit.plan.roster.traffic.timeouts;
+        match self.fleet.choose(visit, &request.tried) {
             Ok((host, place, decision)) => {
                 metric::placed(decision.reason);
-                request.send_to(host, decision.reason);
-                Ok(Box::new(self.peer(place.address)))
+                request.send_to(host, &decision);
+                Ok(Box::new(Self::peer(place.address, &timeouts)))
             }
             Err(no_host) => {
                 request.failure = Some(Failure::NoHost(no_host));
@@ -147,13 +158,13 @@ impl ProxyHttp for Proxy {
         to_host: &mut RequestHeader,
         request: &mut Request,
     ) -> Result<()> {
-        let Some(worker) = &request.worker else {
+        let Some(visit) = &request.visit else {
             return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
         };
         let client = session.client_addr().and_then(|address| address.as_inet());
         let told = ToHost {
-            key: &self.key,
-            worker,
+            key: &visit.plan.roster.traffic.key,
+            worker: visit.worker.name(),
             request_id: request.id(),
             client: client.map(SocketAddr::ip),
             host: headers::host_name(session.req_header()),
@@ -189,11 +200,11 @@ impl ProxyHttp for Proxy {
             attempt.host.set_load(load);
         }
         if let Some(why) = said.refused {
-            return Error::e_explain(HOST_REFUSED, why);
+            let leaving = why == Refusal::Draining.as_str();
+            return Error::e_explain(if leaving { HOST_LEAVING } else { HOST_REFUSED }, why);
         }
-        headers::prepare_response(response, request.id())?;
-        request.answered(said);
-        Ok(())
+        request.answered(said, self.fleet.age());
+        headers::prepare_response(response, &request.told())
     }
 
     fn error_while_proxy(
@@ -213,8 +224,12 @@ impl ProxyHttp for Proxy {
             body_kept: !session.as_ref().retry_buffer_truncated(),
         };
         // A connection that was idle until now may have been closed for any reason.
-        if situation.trouble == Trouble::Lost && !situation.response_began && !reused_connection {
+        let lost = situation.trouble == Trouble::Lost && !reused_connection;
+        if (lost || situation.trouble == Trouble::Garbage) && !situation.response_began {
             self.observe(request, Observation::ConnectionFailed);
+        }
+        if let (Trouble::Leaving, Some(attempt)) = (situation.trouble, &request.attempt) {
+            self.fleet.leaving(&attempt.host);
         }
         let next = retry::next_step(&situation);
         match next {

@@ -33,7 +33,7 @@ impl Failure {
         match situation.trouble {
             Trouble::Client => Self::of_client(error),
             _ if situation.response_began => Self::BrokenOff,
-            Trouble::Refused => {
+            Trouble::Refused | Trouble::Leaving => {
                 let why = error.context.as_ref().map(|why| why.as_str().to_owned());
                 Self::Refused(why.unwrap_or_default())
             }
@@ -68,6 +68,7 @@ impl Failure {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NoRoute(NoRoute::BadWorker { .. }) => "bad_worker_name",
+            Self::NoRoute(NoRoute::UnknownPath { .. }) => "unknown_path",
             Self::NoRoute(_) => "unknown_host_name",
             Self::NoHost(NoHost::Refused { .. }) => "fleet_full",
             Self::NoHost(NoHost::AllFailed(_)) => "no_host_reached",
