@@ -31,6 +31,8 @@ pub const START: &str = "x-warmshard-start";
 pub const HOST: &str = "x-warmshard-host";
 /// Host to client: microseconds the restore took; only when there was one.
 pub const RESTORE_US: &str = "x-warmshard-restore-us";
+/// Host to client: microseconds from the request's head to the answer's, on the host.
+pub const HOST_US: &str = "x-warmshard-host-us";
 /// Host to client: short ID of the deployment that answered.
 pub const DEPLOYMENT: &str = "x-warmshard-deployment";
 
@@ -42,7 +44,7 @@ pub const REFUSED: &str = "x-warmshard-refused";
 pub const LOAD: &str = "x-warmshard-load";
 
 /// The response headers of ours that a client gets to see.
-pub const SHOWN_TO_CLIENTS: [&str; 5] = [START, HOST, RESTORE_US, DEPLOYMENT, REQUEST_ID];
+pub const SHOWN_TO_CLIENTS: [&str; 6] = [START, HOST, RESTORE_US, HOST_US, DEPLOYMENT, REQUEST_ID];
 
 /// Whether a header belongs to the conversation between router and host.
 pub fn is_ours(header: &str) -> bool {

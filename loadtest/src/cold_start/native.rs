@@ -4,14 +4,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{Request, Uri};
-use http_body_util::Full;
 
 use super::child::ChildGroup;
 use super::command::CommandLine;
 use super::samples::Measured;
-use crate::client::{self, Failure};
+use crate::client::{self, Body, Failure};
 
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(1);
@@ -90,8 +88,8 @@ impl NativeServer {
         }
     }
 
-    fn request(&self, address: SocketAddr) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::default());
+    fn request(&self, address: SocketAddr) -> Request<Body> {
+        let mut request = Request::new(Body::default());
         *request.uri_mut() = self.path.clone();
         let host = address.to_string().parse().expect("an address is a valid header");
         request.headers_mut().insert(http::header::HOST, host);
