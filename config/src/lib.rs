@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cold_start;
 pub mod health;
 pub mod host_policy;
 pub mod placement;

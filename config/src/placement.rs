@@ -1,39 +1,68 @@
 //! Which host serves a worker, and why.
 //!
 //! ```text
-//! host name ──route──▶ ShardKey ──Placement──▶ candidates ──choose──▶ Decision
-//!                                  (ring)       every host,   (health,  host + reason
-//!                                               best first     tried)
+//! request ──route──▶ ShardKey ──Placement──▶ Candidates ──choose──▶ Decision
+//!                               (ring or      every host,  (width,    host, reason,
+//!                               rendezvous)   best first   health,    width needed
+//!                                             for one      load,         │
+//!                                             epoch        warmth)       ▼
+//!                                                  Elastic ◀── needs ── refused
 //! ```
 //!
 //! A placement is a pure function of the membership: two routers of the same
-//! [`Epoch`] list the same candidates without talking. Health never changes the
-//! list; it only decides how far down the list a request goes.
+//! [`Epoch`] list the same candidates without talking. Health, load and width
+//! never change the list; they only decide how far down the list a request goes.
 
+mod baseline;
 mod decision;
+mod membership;
+mod ramp;
+mod rendezvous;
 mod ring;
 mod route;
+mod width;
+mod zones;
 
 use std::fmt::Debug;
 
-use crate::units::{Epoch, HostId, ShardKey, Weight};
+use crate::units::{Epoch, ShardKey};
 
-pub use decision::{Decision, NoHost, Outcome, Reason, Standing, choose};
+pub use baseline::{least_of_two, random};
+pub use decision::{Ask, Bound, Decision, Hosts, NoHost, Outcome, Reason, Standing, Total, choose};
+pub use membership::{HostIndex, Member, Membership};
+pub use ramp::{Ramp, RampPolicy};
+pub use rendezvous::Rendezvous;
 pub use ring::Ring;
 pub use route::{HostPattern, NoRoute, PatternError, Route, Routes};
-
-/// A host as placement sees it: its ID and its share, never its address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    pub id: HostId,
-    pub weight: Weight,
-}
+pub use width::{Elastic, WidthPolicy};
+pub use zones::ZoneOrder;
 
 /// Lists the hosts for a key.
 pub trait Placement: Debug + Send + Sync {
-    /// Every host once, best first. Same membership, same key, same list.
-    fn candidates(&self, key: &ShardKey) -> Vec<HostId>;
+    /// Every host that has a share once, best first. Same membership, same key, same list.
+    fn candidates(&self, key: &ShardKey) -> Vec<HostIndex>;
+
+    /// The hosts that the indices mean.
+    fn membership(&self) -> &Membership;
 
     /// The version of the membership this was built from.
     fn epoch(&self) -> Epoch;
 }
+
+/// A key's hosts at one epoch, to be computed once and kept until the epoch changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidates {
+    pub epoch: Epoch,
+    /// Best first.
+    pub hosts: Box<[HostIndex]>,
+}
+
+impl Candidates {
+    pub fn of(placement: &dyn Placement, zones: &ZoneOrder, key: &ShardKey) -> Self {
+        let hosts = zones.arrange(placement.candidates(key), placement.membership());
+        Self { epoch: placement.epoch(), hosts: hosts.into_boxed_slice() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,14 @@ name_type! {
     /// An isolate host's ID: what the ring places, whatever the host's address.
     HostId
 }
+name_type! {
+    /// Hosts that fail together: a rack, a room, a data centre.
+    ZoneName
+}
+name_type! {
+    /// One object of a worker, which has a home of its own.
+    ObjectName
+}
 
 /// A deployment's ID: the SHA-256 of its content, as 64 lowercase hex digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -146,29 +154,40 @@ impl From<DeploymentId> for String {
     }
 }
 
-/// What the ring hashes. Today it is a worker; an object of a worker will be one
-/// as well, which is why this is not simply a [`WorkerName`].
+/// What placement hashes: a worker, or one object of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ShardKey {
     worker: WorkerName,
+    object: Option<ObjectName>,
 }
 
 impl ShardKey {
     pub fn of_worker(worker: WorkerName) -> Self {
-        Self { worker }
+        Self { worker, object: None }
+    }
+
+    pub fn of_object(worker: WorkerName, object: ObjectName) -> Self {
+        Self { worker, object: Some(object) }
     }
 
     pub fn worker(&self) -> &WorkerName {
         &self.worker
     }
 
+    pub fn object(&self) -> Option<&ObjectName> {
+        self.object.as_ref()
+    }
+
     /// The bytes that are hashed. They are part of the wire between routers: a
     /// change moves every worker, so golden vectors in `placement` hold them.
     pub fn hashed_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(2 + self.worker.as_str().len());
         // The kind of key and a separator that no name can contain.
-        bytes.extend_from_slice(b"w\0");
-        bytes.extend_from_slice(self.worker.as_str().as_bytes());
+        let kind: &[u8] = if self.object.is_some() { b"o\0" } else { b"w\0" };
+        let mut bytes = [kind, self.worker.as_str().as_bytes()].concat();
+        if let Some(object) = &self.object {
+            bytes.push(0);
+            bytes.extend_from_slice(object.as_str().as_bytes());
+        }
         bytes
     }
 }
@@ -190,6 +209,25 @@ impl Weight {
 
     pub fn get(self) -> u32 {
         self.0.get()
+    }
+}
+
+/// How much of its weight a host has right now, in thousandths: all of it, or
+/// less while it is being filled or emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Share(u16);
+
+impl Share {
+    pub const NONE: Share = Share(0);
+    pub const FULL: Share = Share(1000);
+
+    /// More than all of it is all of it.
+    pub fn of_thousand(thousandths: u32) -> Self {
+        Self(u16::try_from(thousandths).unwrap_or(u16::MAX).min(Self::FULL.0))
+    }
+
+    pub fn thousandths(self) -> u32 {
+        u32::from(self.0)
     }
 }
 

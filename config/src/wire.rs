@@ -33,6 +33,13 @@ pub const HOST: &str = "x-warmshard-host";
 pub const RESTORE_US: &str = "x-warmshard-restore-us";
 /// Host to client: microseconds from the request's head to the answer's, on the host.
 pub const HOST_US: &str = "x-warmshard-host-us";
+/// Host to client: why the start was cold, see [`crate::cold_start::Cause`]; the
+/// host says what happened there, the router what it means for the fleet.
+pub const COLD: &str = "x-warmshard-cold";
+/// Router to client: why this host was taken, see [`crate::placement::Reason`],
+/// and over how many hosts the worker is spread when these are several:
+/// `home`, `spread; width=3`.
+pub const PLACED: &str = "x-warmshard-placed";
 /// Host to client: short ID of the deployment that answered.
 pub const DEPLOYMENT: &str = "x-warmshard-deployment";
 
@@ -44,7 +51,8 @@ pub const REFUSED: &str = "x-warmshard-refused";
 pub const LOAD: &str = "x-warmshard-load";
 
 /// The response headers of ours that a client gets to see.
-pub const SHOWN_TO_CLIENTS: [&str; 6] = [START, HOST, RESTORE_US, HOST_US, DEPLOYMENT, REQUEST_ID];
+pub const SHOWN_TO_CLIENTS: [&str; 8] =
+    [START, HOST, RESTORE_US, HOST_US, COLD, PLACED, DEPLOYMENT, REQUEST_ID];
 
 /// Whether a header belongs to the conversation between router and host.
 pub fn is_ours(header: &str) -> bool {

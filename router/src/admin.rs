@@ -140,7 +140,7 @@ impl Admin {
     }
 
     fn hosts(&self) -> Reply {
-        let epoch = self.fleet.epoch().to_string();
+        let epoch = self.fleet.roster().epoch().to_string();
         json(StatusCode::OK, &HostsReply { epoch, hosts: self.fleet.views() })
     }
 
@@ -155,7 +155,7 @@ impl Admin {
             }
         };
         let mut calls = JoinSet::new();
-        for host in self.fleet.hosts() {
+        for host in self.fleet.roster().hosts() {
             // A host without a process has no isolates.
             let Some(place) = host.place() else { continue };
             let (id, key) = (host.id().clone(), self.key.clone());
@@ -250,7 +250,8 @@ mod tests {
         assert_eq!(ready().await, (503, "starting\n".into()));
         asked.phase.send_replace(Phase::Serving);
         assert_eq!(ready().await, (503, "no host is up\n".into()));
-        let host = &asked.admin.fleet.hosts()[0];
+        let roster = asked.admin.fleet.roster();
+        let host = &roster.hosts()[0];
         asked.admin.fleet.arrived(host, Place { address: ([127, 0, 0, 1], 1).into(), pid: Some(7) });
         asked.admin.fleet.observe(host, Observation::ProbeSucceeded);
         assert_eq!(ready().await, (200, "ready\n".into()));
@@ -265,7 +266,7 @@ mod tests {
         let hosts: HostsReply = serde_json::from_str(&body).unwrap();
         assert_eq!((status, hosts.hosts.len()), (200, 2));
         assert_eq!((hosts.hosts[0].health.as_str(), hosts.hosts[0].addr), ("unknown", None));
-        assert_eq!(hosts.epoch, asked.admin.fleet.epoch().to_string());
+        assert_eq!(hosts.epoch, asked.admin.fleet.roster().epoch().to_string());
     }
 
     #[tokio::test]

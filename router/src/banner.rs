@@ -164,7 +164,7 @@ Ctrl-C stops everything.
         write_ready_file(&path, addresses(), &fleet).unwrap();
         assert!(!path.exists(), "no host is up yet");
 
-        let host = Arc::clone(&fleet.hosts()[0]);
+        let host = Arc::clone(&fleet.roster().hosts()[0]);
         let keeper = tokio::spawn(keep_ready_file(path.clone(), addresses(), Arc::clone(&fleet)));
         tokio::task::yield_now().await;
         for port in [1, 2] {

@@ -121,7 +121,7 @@ impl Hosts {
 
     /// Starts every host of the fleet and keeps it running.
     pub(crate) fn start(&mut self, embedded: &Embedded, fleet: &Arc<Fleet>) {
-        for host in fleet.hosts() {
+        for host in fleet.roster().hosts() {
             let supervisor = Supervisor {
                 embedded: embedded.clone(),
                 fleet: Arc::clone(fleet),

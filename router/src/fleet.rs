@@ -1,81 +1,38 @@
-//! What this router knows of its hosts. The membership and its order are fixed;
-//! each host's address, process and health change while requests run.
+//! What this router knows of its hosts and workers.
+//!
+//! ```text
+//! Fleet ── Roster (one epoch: membership, order, numbers) ── Host (health, load, address)
+//!      └── Workers ── Worker (candidates, width, where it is warm)
+//! ```
+//!
+//! A roster is swapped as a whole; hosts outlive rosters by their IDs, so that a
+//! reload forgets nothing about those that stay.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+mod host;
+mod roster;
+mod workers;
 
-use arc_swap::ArcSwapOption;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
-use warmshard_config::health::{Health, HealthPolicy, Observation, State};
-use warmshard_config::placement::{Decision, Member, NoHost, Outcome, Placement, Standing, choose};
-use warmshard_config::units::{Epoch, HostId, ShardKey, WorkerName};
-use warmshard_config::wire::{HostView, Load, ReadyHost};
+use warmshard_config::health::{HealthPolicy, Observation, State};
+use warmshard_config::placement::{Ask, Decision, HostIndex, NoHost, Outcome, Placement, choose};
+use warmshard_config::units::{HostId, WorkerName};
+use warmshard_config::wire::{HostView, ReadyHost};
 
 use crate::metric;
-use crate::shutdown::{Gauge, Raised};
+pub(crate) use host::{Host, Place};
+use roster::Seen;
+pub(crate) use roster::{Roster, Spreading};
+pub(crate) use workers::{Visit, Worker, Workers};
 
-/// Where a host runs right now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) address: SocketAddr,
-    /// Only for a host that this router started.
-    pub(crate) pid: Option<u32>,
-}
-
-/// One host of the membership.
-#[derive(Debug)]
-pub(crate) struct Host {
-    member: Member,
-    /// `None` while it is being started.
-    place: ArcSwapOption<Place>,
-    health: Mutex<Health>,
-    load: Mutex<Option<Load>>,
-    in_flight: Arc<Gauge>,
-}
-
-impl Host {
-    pub(crate) fn id(&self) -> &HostId {
-        &self.member.id
-    }
-
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.place.load().as_deref().copied()
-    }
-
-    pub(crate) fn state(&self) -> State {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).state()
-    }
-
-    pub(crate) fn begin_request(&self) -> Raised {
-        self.in_flight.raise()
-    }
-
-    pub(crate) fn set_load(&self, load: Load) {
-        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
-    }
-
-    fn standing(&self) -> Standing {
-        if self.place().is_none() {
-            return Standing::Absent;
-        }
-        let health = *self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        match health.state() {
-            State::Up if health.is_settling(Instant::now()) => Standing::Settling,
-            State::Up => Standing::Eligible,
-            State::Down | State::Unknown => Standing::Down,
-        }
-    }
-}
-
-/// All hosts, and the placement over them.
+/// All hosts, the placement over them, and the workers that were called.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    placement: Box<dyn Placement>,
-    /// In the order of the shard file.
-    hosts: Vec<Arc<Host>>,
-    by_id: HashMap<HostId, Arc<Host>>,
+    roster: ArcSwap<Roster>,
+    workers: Workers,
     policy: HealthPolicy,
     changes: watch::Sender<()>,
     /// Wakes the prober when a host moved in.
@@ -83,75 +40,121 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(members: Vec<Member>, placement: Box<dyn Placement>, policy: HealthPolicy) -> Self {
-        let host = |member| {
-            Arc::new(Host {
-                member,
-                place: ArcSwapOption::empty(),
-                health: Mutex::default(),
-                load: Mutex::default(),
-                in_flight: Arc::default(),
-            })
-        };
-        let hosts: Vec<Arc<Host>> = members.into_iter().map(host).collect();
-        let by_id = hosts.iter().map(|host| (host.id().clone(), Arc::clone(host))).collect();
-        for host in &hosts {
+    pub(crate) fn new(placement: Box<dyn Placement>, spreading: Spreading, policy: HealthPolicy) -> Self {
+        let roster = Roster::new(placement, spreading, |id| Arc::new(Host::new(id.clone())));
+        for host in roster.hosts() {
             metric::host_is(host.id(), State::Unknown);
         }
-        metric::epoch(placement.epoch());
-        let (changes, arrivals) = (watch::Sender::new(()), Notify::new());
-        Self { placement, hosts, by_id, policy, changes, arrivals }
+        metric::epoch(roster.epoch());
+        Self {
+            roster: ArcSwap::from_pointee(roster),
+            workers: Workers::new(),
+            policy,
+            changes: watch::Sender::new(()),
+            arrivals: Notify::new(),
+        }
     }
 
-    pub(crate) fn hosts(&self) -> &[Arc<Host>] {
-        &self.hosts
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        self.roster.load_full()
     }
 
-    pub(crate) fn host(&self, id: &HostId) -> Option<&Arc<Host>> {
-        self.by_id.get(id)
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
     }
 
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.placement.epoch()
+    pub(crate) fn host(&self, id: &HostId) -> Option<Arc<Host>> {
+        let roster = self.roster.load();
+        roster.index_of(id).map(|index| Arc::clone(roster.host(index)))
     }
 
     pub(crate) fn policy(&self) -> &HealthPolicy {
         &self.policy
     }
 
-    /// A worker's hosts, best first.
-    pub(crate) fn candidates(&self, worker: &WorkerName) -> Vec<HostId> {
-        self.placement.candidates(&ShardKey::of_worker(worker.clone()))
+    /// The time that workers' histories count in.
+    pub(crate) fn age(&self) -> Duration {
+        self.workers.began().elapsed()
+    }
+
+    /// Counts a request of a worker in and finds its candidates.
+    pub(crate) fn visit(&self, worker: &WorkerName) -> Visit {
+        self.workers.visit(worker, &self.roster.load())
     }
 
     /// The host to send a request to next.
     pub(crate) fn choose(
         &self,
-        candidates: &[HostId],
-        tried: &[(HostId, Outcome)],
+        visit: &Visit,
+        tried: &[(HostIndex, Outcome)],
     ) -> Result<(Arc<Host>, Place, Decision), NoHost> {
-        let standing = |id: &HostId| self.host(id).map_or(Standing::Absent, |host| host.standing());
-        let decision = choose(candidates, standing, tried)?;
+        let (roster, worker) = (&visit.plan.roster, &visit.worker);
+        let now = Instant::now();
+        let decision = if worker.width() == 1 {
+            let ask = Ask { candidates: &visit.plan.candidates, width: 1, tried };
+            choose(ask, &Seen { roster, history: None, now }, &roster.spreading.bound)?
+        } else {
+            self.choose_spread(visit, tried, now)?
+        };
+        if let Some(width) = decision.needs {
+            self.widen(worker, roster, width, now);
+        }
         // It had a place a moment ago; if it has just lost it, it is as if it had none.
-        let host = self.host(&decision.host).ok_or(NoHost::NoneRunning(candidates.len()))?;
-        let place = host.place().ok_or(NoHost::NoneRunning(candidates.len()))?;
+        let host = roster.host(decision.host);
+        let place = host.place().ok_or(NoHost::NoneRunning(visit.plan.candidates.len()))?;
         Ok((Arc::clone(host), place, decision))
+    }
+
+    /// For a worker of more than one host: its width may shrink, and warm hosts come first.
+    fn choose_spread(
+        &self,
+        visit: &Visit,
+        tried: &[(HostIndex, Outcome)],
+        now: Instant,
+    ) -> Result<Decision, NoHost> {
+        let (roster, worker) = (&visit.plan.roster, &visit.worker);
+        let mut learned = worker.learned();
+        let before = learned.elastic.width();
+        let since = now.saturating_duration_since(self.workers.began());
+        let width = learned.elastic.at(since, worker.in_flight(), &roster.spreading.width);
+        worker.set_width(width);
+        if width < before {
+            metric::width_changed("shrunk");
+            tracing::info!(worker = %worker.name(), width, before, "worker is spread over fewer hosts");
+        }
+        let ask = Ask { candidates: &visit.plan.candidates, width, tried };
+        choose(ask, &Seen { roster, history: Some(&learned.history), now }, &roster.spreading.bound)
+    }
+
+    fn widen(&self, worker: &Worker, roster: &Roster, width: u16, now: Instant) {
+        let mut learned = worker.learned();
+        let since = now.saturating_duration_since(self.workers.began());
+        let policy = &roster.spreading.width;
+        if learned.elastic.needs(width, since, worker.in_flight(), policy) {
+            worker.set_width(learned.elastic.width());
+            metric::width_changed("grown");
+            tracing::info!(
+                worker = %worker.name(),
+                width = learned.elastic.width(),
+                in_flight = worker.in_flight(),
+                "worker is spread over more hosts"
+            );
+        }
     }
 
     /// Takes in what somebody observed about a host, and logs what follows.
     pub(crate) fn observe(&self, host: &Host, observation: Observation) {
-        let transition = {
-            let mut health = host.health.lock().unwrap_or_else(PoisonError::into_inner);
-            health.on(observation, Instant::now(), &self.policy)
-        };
+        let transition = host.health().on(observation, Instant::now(), &self.policy);
         let Some(change) = transition else { return };
         metric::host_changed(host.id(), change.to, change.cause);
-        let (host, from, to) = (host.id(), change.from.as_str(), change.to.as_str());
+        let (from, to) = (change.from.as_str(), change.to.as_str());
         let cause = change.cause.as_str();
         if change.to == State::Down {
-            tracing::warn!(%host, from, to, cause, "host is down");
+            tracing::warn!(host = %host.id(), from, to, cause, "host is down");
+            self.workers.host_lost(host.id());
         } else {
-            tracing::info!(%host, from, to, cause, "host changed");
+            tracing::info!(host = %host.id(), from, to, cause, "host changed");
+            host.set_leaving(false);
         }
         self.changes.send_replace(());
     }
@@ -159,9 +162,17 @@ impl Fleet {
     /// A new process took a host's place.
     pub(crate) fn arrived(&self, host: &Host, place: Place) {
         self.observe(host, Observation::Replaced);
+        host.set_leaving(false);
         host.place.store(Some(Arc::new(place)));
         self.changes.send_replace(());
         self.arrivals.notify_one();
+    }
+
+    /// A host said that it is shutting down: nothing is sent there until it is up again.
+    pub(crate) fn leaving(&self, host: &Host) {
+        if host.set_leaving(true) {
+            tracing::info!(host = %host.id(), "host is shutting down");
+        }
     }
 
     /// A host's process ended.
@@ -182,7 +193,7 @@ impl Fleet {
     }
 
     pub(crate) fn any_up(&self) -> bool {
-        self.hosts.iter().any(|host| host.state() == State::Up)
+        self.roster.load().hosts().iter().any(|host| host.state() == State::Up)
     }
 
     /// Where all hosts run, once all of them are up.
@@ -191,38 +202,39 @@ impl Fleet {
             let place = host.place().filter(|_| host.state() == State::Up)?;
             Some(ReadyHost { id: host.id().clone(), pid: place.pid, addr: place.address })
         };
-        self.hosts.iter().map(ready).collect()
+        self.roster.load().hosts().iter().map(ready).collect()
     }
 
     pub(crate) fn views(&self) -> Vec<HostView> {
-        let view = |host: &Arc<Host>| {
+        let roster = self.roster.load();
+        let view = |(member, host): (&warmshard_config::placement::Member, &Arc<Host>)| {
             let place = host.place();
             HostView {
                 id: host.id().clone(),
                 addr: place.map(|place| place.address),
                 pid: place.and_then(|place| place.pid),
-                weight: host.member.weight.get(),
+                weight: member.weight.get(),
                 health: host.state().as_str().to_owned(),
-                in_flight: u32::try_from(host.in_flight.value()).unwrap_or(u32::MAX),
-                load: *host.load.lock().unwrap_or_else(PoisonError::into_inner),
+                in_flight: host.own_in_flight(),
+                load: host.load(),
             }
         };
-        self.hosts.iter().map(view).collect()
+        let members = roster.placement.membership().members();
+        members.iter().zip(roster.hosts()).map(view).collect()
     }
 }
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use warmshard_config::placement::{Reason, Ring};
+    use warmshard_config::placement::{Member, Membership, Reason, Ring};
     use warmshard_config::units::Weight;
 
     use super::*;
 
     pub(crate) fn fleet_of(ids: &[&str]) -> Fleet {
-        let member = |id: &&str| Member { id: HostId::parse(id).unwrap(), weight: Weight::ONE };
-        let members: Vec<Member> = ids.iter().map(member).collect();
-        let ring = Ring::new(&members, Ring::DEFAULT_VNODES, Ring::DEFAULT_SEED);
-        Fleet::new(members, Box::new(ring), HealthPolicy::default())
+        let member = |id: &&str| Member::new(HostId::parse(id).unwrap(), Weight::ONE);
+        let members = Membership::new(ids.iter().map(member));
+        let ring = Ring::new(members, Ring::DEFAULT_VNODES, Ring::DEFAULT_SEED);
+        Fleet::new(Box::new(ring), Spreading::default(), HealthPolicy::default())
     }
 
     fn place(port: u16) -> Place {
@@ -232,10 +244,10 @@ pub(crate) mod tests {
     #[test]
     fn a_host_that_comes_back_elsewhere_keeps_its_workers() {
         let fleet = fleet_of(&["a", "b"]);
-        let candidates = fleet.candidates(&WorkerName::parse("fastapi").unwrap());
-        let [home, other] = [0, 1].map(|n| Arc::clone(fleet.host(&candidates[n]).unwrap()));
+        let visit = fleet.visit(&WorkerName::parse("fastapi").unwrap());
+        let [home, other] = [0, 1].map(|n| Arc::clone(visit.plan.roster.host(visit.plan.candidates[n])));
         let chosen = || {
-            let (host, place, decision) = fleet.choose(&candidates, &[])?;
+            let (host, place, decision) = fleet.choose(&visit, &[])?;
             Ok((host.id().clone(), place.address.port(), decision.reason))
         };
         assert_eq!(chosen(), Err(NoHost::NoneRunning(2)));
@@ -261,10 +273,11 @@ pub(crate) mod tests {
         let fleet = fleet_of(&["a"]);
         let mut changes = fleet.changes();
         assert!(!changes.has_changed().unwrap());
-        fleet.arrived(&fleet.hosts()[0], place(1));
+        let host = Arc::clone(&fleet.roster().hosts()[0]);
+        fleet.arrived(&host, place(1));
         assert!(changes.has_changed().unwrap());
         changes.mark_unchanged();
-        fleet.observe(&fleet.hosts()[0], Observation::ProbeSucceeded);
+        fleet.observe(&host, Observation::ProbeSucceeded);
         assert!(changes.has_changed().unwrap());
     }
 }

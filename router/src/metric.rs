@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use warmshard_config::cold_start;
 use warmshard_config::health::{Cause, State};
 use warmshard_config::placement::{Outcome, Reason};
 use warmshard_config::units::{Epoch, HostId};
@@ -17,6 +18,7 @@ const DURATION: &str = "http_server_request_duration_seconds";
 const COLD_STARTS: &str = "faas_coldstarts_total";
 const RESTORE: &str = "faas_init_duration_seconds";
 const PLACEMENTS: &str = "warmshard_router_placements_total";
+const WIDTH_CHANGES: &str = "warmshard_router_width_changes_total";
 const RETRIES: &str = "warmshard_router_retries_total";
 const IN_FLIGHT: &str = "warmshard_router_in_flight";
 const HOST_UP: &str = "warmshard_router_host_up";
@@ -44,6 +46,7 @@ fn describe() {
     describe_counter!(COLD_STARTS, "Requests that caused a restore");
     describe_histogram!(RESTORE, "Seconds a restore took, as the host measured it");
     describe_counter!(PLACEMENTS, "Hosts chosen, by reason");
+    describe_counter!(WIDTH_CHANGES, "Times a worker was spread over more or fewer hosts");
     describe_counter!(RETRIES, "Requests sent on to the next host, by what happened at the one before");
     describe_gauge!(IN_FLIGHT, "Requests in flight");
     describe_gauge!(HOST_UP, "1 when the host is up");
@@ -55,6 +58,8 @@ fn describe() {
 /// How a request ended, as its labels.
 pub(crate) struct Answered<'r> {
     pub(crate) start: Option<StartKind>,
+    /// Why the start was cold.
+    pub(crate) cold: Option<cold_start::Cause>,
     pub(crate) host: Option<&'r HostId>,
     /// `2xx` and so on; `aborted` when the client left before an answer.
     pub(crate) status_class: &'static str,
@@ -78,7 +83,8 @@ pub(crate) fn answered(request: &Answered<'_>) {
     let start = request.start.map_or("none", StartKind::as_str);
     let host = request.host.map_or_else(|| "none".to_owned(), ToString::to_string);
     if request.start == Some(StartKind::Cold) {
-        counter!(COLD_STARTS, "host" => host.clone()).increment(1);
+        let cause = request.cold.map_or("unknown", cold_start::Cause::as_str);
+        counter!(COLD_STARTS, "host" => host.clone(), "cause" => cause).increment(1);
     }
     if let Some(restore) = request.restore {
         histogram!(RESTORE).record(restore.as_secs_f64());
@@ -92,9 +98,15 @@ pub(crate) fn placed(reason: Reason) {
     counter!(PLACEMENTS, "reason" => reason.as_str()).increment(1);
 }
 
+/// `grown` or `shrunk`.
+pub(crate) fn width_changed(how: &'static str) {
+    counter!(WIDTH_CHANGES, "how" => how).increment(1);
+}
+
 pub(crate) fn retried(outcome: Outcome) {
     let cause = match outcome {
         Outcome::Refused => "refused",
+        Outcome::Leaving => "leaving",
         Outcome::Failed => "failed",
     };
     counter!(RETRIES, "cause" => cause).increment(1);

@@ -33,6 +33,7 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::{Error, ErrorType, Result};
 use warmshard_config::health::Observation;
+use warmshard_config::host_policy::Refusal;
 use warmshard_config::placement::{Outcome, Routes};
 use warmshard_config::shard_file::Timeouts;
 use warmshard_config::units::FleetKey;
@@ -42,7 +43,7 @@ use crate::metric;
 use crate::respond::{self, Failure};
 use crate::shutdown::InFlight;
 use headers::ToHost;
-use request::{HOST_REFUSED, Request, final_head};
+use request::{HOST_LEAVING, HOST_REFUSED, Request, final_head};
 use retry::{Situation, Trouble};
 
 /// Hosts keep an idle connection longer than this, so that it is the router who
@@ -100,8 +101,7 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
         match self.routes.find(headers::host_name(session.req_header())) {
             Ok(worker) => {
-                request.candidates = self.fleet.candidates(&worker);
-                request.worker = Some(worker);
+                request.visit = Some(self.fleet.visit(&worker));
                 Ok(false)
             }
             Err(no_route) => {
@@ -114,10 +114,13 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
-        match self.fleet.choose(&request.candidates, &request.tried) {
+        let Some(visit) = &request.visit else {
+            return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
+        };
+        match self.fleet.choose(visit, &request.tried) {
             Ok((host, place, decision)) => {
                 metric::placed(decision.reason);
-                request.send_to(host, decision.reason);
+                request.send_to(host, &decision);
                 Ok(Box::new(self.peer(place.address)))
             }
             Err(no_host) => {
@@ -147,13 +150,13 @@ impl ProxyHttp for Proxy {
         to_host: &mut RequestHeader,
         request: &mut Request,
     ) -> Result<()> {
-        let Some(worker) = &request.worker else {
+        let Some(visit) = &request.visit else {
             return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
         };
         let client = session.client_addr().and_then(|address| address.as_inet());
         let told = ToHost {
             key: &self.key,
-            worker,
+            worker: visit.worker.name(),
             request_id: request.id(),
             client: client.map(SocketAddr::ip),
             host: headers::host_name(session.req_header()),
@@ -189,11 +192,11 @@ impl ProxyHttp for Proxy {
             attempt.host.set_load(load);
         }
         if let Some(why) = said.refused {
-            return Error::e_explain(HOST_REFUSED, why);
+            let leaving = why == Refusal::Draining.as_str();
+            return Error::e_explain(if leaving { HOST_LEAVING } else { HOST_REFUSED }, why);
         }
-        headers::prepare_response(response, request.id())?;
-        request.answered(said);
-        Ok(())
+        request.answered(said, self.fleet.age());
+        headers::prepare_response(response, &request.told())
     }
 
     fn error_while_proxy(
@@ -215,6 +218,9 @@ impl ProxyHttp for Proxy {
         // A connection that was idle until now may have been closed for any reason.
         if situation.trouble == Trouble::Lost && !situation.response_began && !reused_connection {
             self.observe(request, Observation::ConnectionFailed);
+        }
+        if let (Trouble::Leaving, Some(attempt)) = (situation.trouble, &request.attempt) {
+            self.fleet.leaving(&attempt.host);
         }
         let next = retry::next_step(&situation);
         match next {

@@ -27,7 +27,7 @@ use warmshard_config::units::FleetKey;
 use crate::admin::{Admin, Phase};
 use crate::banner::{self, Addresses};
 use crate::embedded::{Embedded, HostProgram, Hosts};
-use crate::fleet::{Fleet, Place};
+use crate::fleet::{Fleet, Place, Spreading};
 use crate::proxy::Proxy;
 use crate::shutdown::{InFlight, Signals};
 use crate::{admin, listeners, metric, probe};
@@ -64,7 +64,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
 
     let metrics = metric::install()?;
     let key = settings.key.clone().unwrap_or_else(random_key);
-    let fleet = Fleet::new(settings.members(), settings.build_placement(), settings.health);
+    let fleet = Fleet::new(settings.build_placement(), Spreading::default(), settings.health);
     let router = Router::start(&settings, &key, Arc::new(fleet), data)?;
     let admin_api = Admin {
         fleet: Arc::clone(&router.fleet),
@@ -130,7 +130,7 @@ impl Router {
             timeouts: settings.timeouts,
             in_flight: in_flight.clone(),
         };
-        let conf = Arc::new(server_conf(fleet.hosts().len()));
+        let conf = Arc::new(server_conf(fleet.roster().hosts().len()));
         let mut service = http_proxy_service_with_name(&conf, proxy, "router");
         let (name, sockets) = listeners::hand_over(data)?;
         service.add_tcp(&name);
@@ -153,7 +153,7 @@ impl Router {
             shard_file::Fleet::External(external) => {
                 for host in external {
                     if let Some(known) = self.fleet.host(&host.member.id) {
-                        self.fleet.arrived(known, Place { address: host.address, pid: None });
+                        self.fleet.arrived(&known, Place { address: host.address, pid: None });
                     }
                 }
                 self.until(Fleet::any_up).await;

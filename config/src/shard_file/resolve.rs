@@ -143,7 +143,7 @@ fn external_hosts(file: &mut File<'_, '_>) -> Option<Vec<ExternalHost>> {
             refuse_repeated(file, table, "address", address.to_string(), &mut addresses);
         }
         if let (Some(id), Some(address)) = (id, address) {
-            hosts.push(ExternalHost { member: Member { id, weight }, address });
+            hosts.push(ExternalHost { member: Member::new(id, weight), address });
         }
     }
     (!tables.is_empty()).then_some(hosts)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::health::HealthPolicy;
-use crate::placement::{Member, Placement, Ring, Routes};
+use crate::placement::{Member, Membership, Placement, Ring, Routes};
 use crate::units::{FleetKey, HostId, Weight};
 
 /// A shard file that holds together.
@@ -28,7 +28,7 @@ impl Settings {
         match &self.fleet {
             Fleet::External(hosts) => hosts.iter().map(|host| host.member.clone()).collect(),
             Fleet::Embedded(embedded) => {
-                let member = |id: &HostId| Member { id: id.clone(), weight: Weight::ONE };
+                let member = |id: &HostId| Member::new(id.clone(), Weight::ONE);
                 embedded.hosts.iter().map(member).collect()
             }
         }
@@ -37,7 +37,9 @@ impl Settings {
     /// Builds the placement that the file asks for.
     pub fn build_placement(&self) -> Box<dyn Placement> {
         match self.placement {
-            PlacementPolicy::Ring { vnodes, seed } => Box::new(Ring::new(&self.members(), vnodes, seed)),
+            PlacementPolicy::Ring { vnodes, seed } => {
+                Box::new(Ring::new(Membership::new(self.members()), vnodes, seed))
+            }
         }
     }
 }

@@ -7,9 +7,6 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, response};
 use warmshard_config::wire::{self, StartKind};
 
-/// Says why a cold start was necessary.
-const CAUSE: &str = "x-warmshard-cause";
-
 /// An answer that was read to its end.
 #[derive(Debug)]
 pub struct Reply {
@@ -42,7 +39,7 @@ impl Reply {
             body_bytes: 0,
             first_byte,
             at_host,
-            cause: head.headers.remove(CAUSE),
+            cause: head.headers.remove(wire::COLD),
         }
     }
 }

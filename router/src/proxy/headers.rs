@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
+use warmshard_config::cold_start::Cause;
+use warmshard_config::placement::Reason;
 use warmshard_config::units::{FleetKey, WorkerName};
 use warmshard_config::wire::{self, Load, StartKind};
 
@@ -69,6 +71,10 @@ pub(crate) struct Said {
     pub(crate) start: Option<StartKind>,
     pub(crate) restore: Option<Duration>,
     pub(crate) load: Option<Load>,
+    /// Why the start was cold, as far as the host knows.
+    pub(crate) cold: Option<Cause>,
+    /// Names the deployment.
+    pub(crate) deployment: Option<u64>,
     /// Why the host refused; only believed with status 503.
     pub(crate) refused: Option<String>,
 }
@@ -80,18 +86,38 @@ pub(crate) fn read_response(response: &ResponseHeader) -> Said {
         start: text(wire::START).and_then(|kind| kind.parse().ok()),
         restore: text(wire::RESTORE_US).and_then(|us| us.parse().ok()).map(Duration::from_micros),
         load: text(wire::LOAD).and_then(|load| load.parse().ok()),
+        cold: text(wire::COLD).and_then(Cause::parse),
+        deployment: text(wire::DEPLOYMENT).and_then(|id| u64::from_str_radix(id, 16).ok()),
         refused: refused.map(str::to_owned),
     }
 }
 
-/// Removes what is only meant for the router and names the request.
-pub(crate) fn prepare_response(response: &mut ResponseHeader, request_id: &str) -> Result<()> {
+/// What the router adds to an answer.
+pub(crate) struct ToClient<'r> {
+    pub(crate) request_id: &'r str,
+    pub(crate) placed: Option<(Reason, u16)>,
+    pub(crate) cold: Option<Cause>,
+}
+
+/// Removes what is only meant for the router, names the request and says how it was placed.
+pub(crate) fn prepare_response(response: &mut ResponseHeader, told: &ToClient<'_>) -> Result<()> {
     let unwanted =
         |name: &HeaderName| wire::is_ours(name.as_str()) && !wire::SHOWN_TO_CLIENTS.contains(&name.as_str());
     for name in names(&response.headers, unwanted) {
         response.remove_header(&name);
     }
-    response.insert_header(wire::REQUEST_ID, request_id)
+    match told.cold {
+        Some(cause) => response.insert_header(wire::COLD, cause.as_str())?,
+        None => drop(response.remove_header(wire::COLD)),
+    }
+    match told.placed {
+        Some((reason, 1)) => response.insert_header(wire::PLACED, reason.as_str())?,
+        Some((reason, width)) => {
+            response.insert_header(wire::PLACED, format!("{}; width={width}", reason.as_str()))?;
+        }
+        None => drop(response.remove_header(wire::PLACED)),
+    }
+    response.insert_header(wire::REQUEST_ID, told.request_id)
 }
 
 fn names(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
@@ -153,6 +179,7 @@ mod tests {
             (wire::HOST, "host-a"),
             (wire::RESTORE_US, "1234"),
             (wire::DEPLOYMENT, "abc"),
+            (wire::COLD, "first"),
             (wire::LOAD, "inflight=3;isolates=12"),
             (wire::FAULT, "host"),
             ("x-warmshard-future", "?"),
@@ -163,7 +190,15 @@ mod tests {
         assert_eq!(said.start, Some(StartKind::Cold));
         assert_eq!(said.restore, Some(Duration::from_micros(1234)));
         assert_eq!(said.load, Some(Load { in_flight: 3, isolates: 12 }));
-        prepare_response(&mut response, "00000000deadbeef").unwrap();
+        assert_eq!((said.cold, said.deployment), (Some(Cause::First), Some(0xabc)));
+        let told = ToClient {
+            request_id: "00000000deadbeef",
+            placed: Some((Reason::Spread, 3)),
+            cold: Some(Cause::HostLost),
+        };
+        prepare_response(&mut response, &told).unwrap();
+        assert_eq!(text(&response.headers, wire::COLD), ["host_lost"]);
+        assert_eq!(text(&response.headers, wire::PLACED), ["spread; width=3"]);
         let mut ours: Vec<&str> =
             response.headers.keys().map(HeaderName::as_str).filter(|name| wire::is_ours(name)).collect();
         ours.sort_unstable();

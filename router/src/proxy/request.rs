@@ -7,32 +7,36 @@ use std::time::{Duration, Instant};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
-use warmshard_config::placement::{Outcome, Reason};
-use warmshard_config::units::{HostId, WorkerName};
+use warmshard_config::cold_start::{Answer, Cause};
+use warmshard_config::placement::{Decision, HostIndex, Outcome, Reason};
+use warmshard_config::units::HostId;
 use warmshard_config::wire::StartKind;
 
-use super::headers::Said;
+use super::headers::{Said, ToClient};
 use super::retry::Trouble;
-use crate::fleet::Host;
+use crate::fleet::{Host, Visit};
 use crate::metric::{self, Answered};
 use crate::respond::Failure;
 use crate::shutdown::{Flight, InFlight, Raised};
 
 /// The error raised when a host refuses, so that pingora stops reading its answer.
 pub(crate) const HOST_REFUSED: ErrorType = ErrorType::Custom("HostRefused");
+/// The same when the host refuses because it is shutting down.
+pub(crate) const HOST_LEAVING: ErrorType = ErrorType::Custom("HostLeaving");
 
 /// One request.
 pub(crate) struct Request {
     id: String,
     began: Instant,
-    pub(crate) worker: Option<WorkerName>,
-    /// The worker's hosts, best first.
-    pub(crate) candidates: Vec<HostId>,
+    /// The worker, and its hosts.
+    pub(crate) visit: Option<Visit>,
     /// Hosts it was sent to in vain.
-    pub(crate) tried: Vec<(HostId, Outcome)>,
+    pub(crate) tried: Vec<(HostIndex, Outcome)>,
     pub(crate) attempt: Option<Attempt>,
     /// What the host that answered said.
     said: Said,
+    /// Why its start was cold.
+    cold: Option<Cause>,
     /// The error that the client gets.
     pub(crate) failure: Option<Failure>,
     _flight: Flight,
@@ -41,7 +45,10 @@ pub(crate) struct Request {
 /// One request at one host.
 pub(crate) struct Attempt {
     pub(crate) host: Arc<Host>,
+    index: HostIndex,
     reason: Reason,
+    /// Over how many hosts the worker was spread.
+    width: u16,
     pub(crate) body_began: bool,
     _raised: Raised,
 }
@@ -51,11 +58,11 @@ impl Request {
         Self {
             id: format!("{:016x}", rand::random::<u64>()),
             began: Instant::now(),
-            worker: None,
-            candidates: Vec::new(),
+            visit: None,
             tried: Vec::new(),
             attempt: None,
             said: Said::default(),
+            cold: None,
             failure: None,
             _flight: in_flight.begin(),
         }
@@ -65,9 +72,16 @@ impl Request {
         &self.id
     }
 
-    pub(crate) fn send_to(&mut self, host: Arc<Host>, reason: Reason) {
+    pub(crate) fn send_to(&mut self, host: Arc<Host>, decision: &Decision) {
         let raised = host.begin_request();
-        self.attempt = Some(Attempt { host, reason, body_began: false, _raised: raised });
+        self.attempt = Some(Attempt {
+            host,
+            index: decision.host,
+            reason: decision.reason,
+            width: self.visit.as_ref().map_or(1, |visit| visit.worker.width()),
+            body_began: false,
+            _raised: raised,
+        });
     }
 
     /// Leaves the current host behind.
@@ -75,20 +89,39 @@ impl Request {
         let Some(attempt) = self.attempt.take() else {
             return;
         };
-        let host = attempt.host.id().clone();
-        tracing::debug!(request_id = self.id, %host, ?outcome, %error, "on to the next host");
+        tracing::debug!(request_id = self.id, host = %attempt.host.id(), ?outcome, %error, "on to the next host");
         metric::retried(outcome);
-        self.tried.push((host, outcome));
+        self.tried.push((attempt.index, outcome));
     }
 
-    pub(crate) fn answered(&mut self, said: Said) {
+    /// Takes in what the host said; `now` is the time that workers' histories count in.
+    pub(crate) fn answered(&mut self, said: Said, now: Duration) {
+        if let (Some(visit), Some(attempt), Some(start)) = (&self.visit, &self.attempt, said.start) {
+            let answer = Answer {
+                host: attempt.index,
+                start,
+                deployment: said.deployment,
+                host_says: said.cold,
+                reason: attempt.reason,
+                busy: visit.worker.in_flight() > 1,
+                now,
+            };
+            self.cold = visit.worker.answered(&visit.plan, answer);
+        }
         self.said = said;
+    }
+
+    /// What the client is told beside the worker's own answer.
+    pub(crate) fn told(&self) -> ToClient<'_> {
+        let placed = self.attempt.as_ref().map(|attempt| (attempt.reason, attempt.width));
+        ToClient { request_id: &self.id, placed, cold: self.cold }
     }
 
     /// What an error of pingora's means for this request.
     pub(crate) fn trouble(&self, error: &Error) -> Trouble {
         match (error.etype(), error.esource()) {
             (kind, _) if *kind == HOST_REFUSED => Trouble::Refused,
+            (kind, _) if *kind == HOST_LEAVING => Trouble::Leaving,
             (_, ErrorSource::Downstream) => Trouble::Client,
             (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => Trouble::Silent,
             (
@@ -108,6 +141,7 @@ impl Request {
         let start = self.said.start;
         metric::answered(&Answered {
             start,
+            cold: self.cold,
             host,
             status_class: metric::status_class(status),
             took,
@@ -117,15 +151,18 @@ impl Request {
         tracing::info!(
             target: "access",
             request_id = self.id,
-            worker = self.worker.as_ref().map(WorkerName::as_str),
+            worker = self.visit.as_ref().map(|visit| visit.worker.name().as_str()),
             method = %head.method,
             // Not the query: it may carry secrets.
             path = head.uri.path(),
             status,
             start = start.map(StartKind::as_str),
+            cold = self.cold.map(Cause::as_str),
             host = host.map(HostId::as_str),
             placed = self.attempt.as_ref().map(|attempt| attempt.reason.as_str()),
-            tried = self.tried.len(),
+            width = self.attempt.as_ref().map(|attempt| attempt.width),
+            attempt = self.tried.len() + 1,
+            epoch = self.visit.as_ref().map(|visit| tracing::field::display(visit.plan.roster.epoch())),
             restore_us = self.said.restore.map(micros),
             took_us = micros(took),
             sent = session.body_bytes_sent(),

@@ -5,8 +5,10 @@ use warmshard_config::placement::Outcome;
 /// What went wrong between router and host, or client and router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The host promised that it processed nothing.
+    /// The host promised that it processed nothing: it is full.
     Refused,
+    /// The host promised that it processed nothing: it is shutting down.
+    Leaving,
     /// The connection to the host ended too early.
     Lost,
     /// The host sent nothing for too long.
@@ -39,6 +41,7 @@ pub(crate) fn next_step(situation: &Situation) -> Option<Outcome> {
     }
     match situation.trouble {
         Trouble::Refused => Some(Outcome::Refused),
+        Trouble::Leaving => Some(Outcome::Leaving),
         Trouble::Lost if situation.idempotent || situation.nothing_sent => Some(Outcome::Failed),
         // A silent host may still be working on it: asking another one would
         // double the load just when hosts are slow.

@@ -62,7 +62,7 @@ async fn what_happened_is_told() {
             .header("x-warmshard-host", "host-a")
             .header("x-warmshard-restore-us", "900")
             .header("x-warmshard-host-us", "20")
-            .header("x-warmshard-cause", "first")
+            .header("x-warmshard-cold", "first")
     })
     .await;
     let json = serde_json::to_value(&report).unwrap();

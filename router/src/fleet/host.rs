@@ -1,0 +1,154 @@
+//! One host as this router knows it: where it is, how it is, what it has to do.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use warmshard_config::health::{Health, State};
+use warmshard_config::placement::Standing;
+use warmshard_config::units::HostId;
+use warmshard_config::wire::Load;
+
+use crate::shutdown::{Gauge, Raised};
+
+/// Where a host runs right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) address: SocketAddr,
+    /// Only for a host that this router started.
+    pub(crate) pid: Option<u32>,
+}
+
+/// What a host said about its load longer ago than this says nothing any more.
+const LOAD_IS_FRESH: Duration = Duration::from_secs(1);
+
+/// One host, for as long as its ID is in the membership.
+#[derive(Debug)]
+pub(crate) struct Host {
+    id: HostId,
+    /// `None` while it is being started.
+    pub(super) place: ArcSwapOption<Place>,
+    health: Mutex<Health>,
+    said: Said,
+    /// It said that it is shutting down.
+    leaving: AtomicBool,
+    in_flight: Arc<Gauge>,
+    known_since: Instant,
+}
+
+/// What it last said about its load, to be read without a lock.
+#[derive(Debug, Default)]
+struct Said {
+    in_flight: AtomicU32,
+    isolates: AtomicU32,
+    /// Milliseconds since the host is known, plus one; zero for never.
+    at: AtomicU64,
+}
+
+impl Host {
+    pub(super) fn new(id: HostId) -> Self {
+        Self {
+            id,
+            place: ArcSwapOption::empty(),
+            health: Mutex::default(),
+            said: Said::default(),
+            leaving: AtomicBool::new(false),
+            in_flight: Arc::default(),
+            known_since: Instant::now(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &HostId {
+        &self.id
+    }
+
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place.load().as_deref().copied()
+    }
+
+    pub(super) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.health().state()
+    }
+
+    pub(crate) fn begin_request(&self) -> Raised {
+        self.in_flight.raise()
+    }
+
+    pub(crate) fn set_load(&self, load: Load) {
+        self.said.in_flight.store(load.in_flight, Ordering::Relaxed);
+        self.said.isolates.store(load.isolates, Ordering::Relaxed);
+        let at = u64::try_from(self.known_since.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.said.at.store(at + 1, Ordering::Relaxed);
+    }
+
+    /// What it last said, however long ago.
+    pub(crate) fn load(&self) -> Option<Load> {
+        if self.said.at.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let [in_flight, isolates] =
+            [&self.said.in_flight, &self.said.isolates].map(|number| number.load(Ordering::Relaxed));
+        Some(Load { in_flight, isolates })
+    }
+
+    /// This router's requests in flight there.
+    pub(crate) fn own_in_flight(&self) -> u32 {
+        u32::try_from(self.in_flight.value()).unwrap_or(u32::MAX)
+    }
+
+    /// All requests in flight there, as far as is known.
+    pub(super) fn in_flight(&self, now: Instant) -> u32 {
+        let own = self.own_in_flight();
+        let age = now.saturating_duration_since(self.known_since);
+        let heard = Duration::from_millis(self.said.at.load(Ordering::Relaxed));
+        if heard.is_zero() || age.saturating_sub(heard) > LOAD_IS_FRESH {
+            return own;
+        }
+        own.max(self.said.in_flight.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether that is a change.
+    pub(super) fn set_leaving(&self, leaving: bool) -> bool {
+        self.leaving.swap(leaving, Ordering::Relaxed) != leaving
+    }
+
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        if self.place.load().is_none() {
+            return Standing::Absent;
+        }
+        let health = *self.health();
+        match health.state() {
+            State::Down | State::Unknown => Standing::Down,
+            State::Up if self.leaving.load(Ordering::Relaxed) => Standing::Draining,
+            State::Up if health.is_settling(now) => Standing::Settling,
+            State::Up => Standing::Eligible,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_counts_while_it_is_fresh() {
+        let host = Host::new(HostId::parse("a").unwrap());
+        assert_eq!(host.load(), None);
+        let _own = [host.begin_request(), host.begin_request()];
+        let now = Instant::now();
+        assert_eq!(host.in_flight(now), 2);
+        let load = Load { in_flight: 9, isolates: 4 };
+        host.set_load(load);
+        assert_eq!(host.load(), Some(load));
+        assert_eq!(host.in_flight(Instant::now()), 9);
+        assert_eq!(host.in_flight(now + LOAD_IS_FRESH * 2), 2);
+        host.set_load(Load { in_flight: 1, isolates: 4 });
+        assert_eq!(host.in_flight(Instant::now()), 2, "our own are not forgotten");
+    }
+}
