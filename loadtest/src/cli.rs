@@ -11,6 +11,7 @@ use warmshard_config::units::{WorkerName, parse_duration};
 use crate::report::Condition;
 use crate::scenario::{Connection, ScenarioError, ScenarioFile};
 use crate::schedule::Rate;
+use crate::simulate::PolicyName;
 use crate::target::{BaseUrl, HostPattern, parse_path};
 
 const RUN_EXAMPLES: &str = "\
@@ -35,6 +36,19 @@ Exit status:
   2  wrong arguments
   3  a --fail-if condition holds
   4  --strict, and the run is not valid";
+
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  What a fleet of 100 hosts would do with a day like Azure's, every policy beside the others:
+    loadtest simulate --hosts 100 --scenario day.toml
+
+  The hosts and policies of a shard file:
+    loadtest simulate --shard-file config/dev.toml --scenario day.toml --policies ours,strict
+
+Nothing is sent: hosts and time are simulated; placement, refusal, width, pool and eviction are the
+code that routers and hosts run. The same seed gives the same report.
+
+Exit status: as for `loadtest run`; --fail-if is about the first policy.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
@@ -75,6 +89,9 @@ pub enum Command {
     /// Send an open-loop load and report latency, cold-start rate and errors
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Run a load through fleets that do not exist, under one policy or several
+    #[command(after_help = SIMULATE_EXAMPLES)]
+    Simulate(Box<SimulateArgs>),
     /// Say what changed from one report to another
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
@@ -221,6 +238,27 @@ pub struct OutputArgs {
     /// Exit with 4 when the run is not valid
     #[arg(long)]
     pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// The hosts, and what the routers go by
+    #[arg(long, value_name = "FILE", required_unless_present = "hosts")]
+    pub shard_file: Option<PathBuf>,
+
+    /// So many hosts, instead of those of the shard file
+    #[arg(long, value_name = "N")]
+    pub hosts: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    pub load: LoadArgs,
+
+    /// Policies to compare [default: all]
+    #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
+    pub policies: Vec<PolicyName>,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 #[derive(Debug, Args)]

@@ -17,5 +17,9 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<ExitCode> {
 
 fn read(path: &Path) -> anyhow::Result<Value> {
     let text = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("`{}` is not JSON", path.display()))
+    let mut report: Value =
+        serde_json::from_slice(&text).with_context(|| format!("`{}` is not JSON", path.display()))?;
+    // Of a simulation, the first policy.
+    let first = report.get_mut("policies").and_then(|policies| policies.get_mut(0)).map(Value::take);
+    Ok(first.unwrap_or(report))
 }

@@ -11,6 +11,7 @@
 //! | `measure` | histograms and counts, also over time |
 //! | `report` | tables, JSON, the page with plots, conditions and comparisons |
 //! | `run` | `loadtest run`, put together from the above |
+//! | `simulate` | `loadtest simulate`: a fleet that does not exist, in virtual time |
 //! | `compare` | `loadtest compare`: two reports |
 //! | `cold_start` | `loadtest cold-start`: a real fleet, forced cold starts, a native control |
 
@@ -31,6 +32,7 @@ pub mod report;
 mod run;
 pub mod scenario;
 pub mod schedule;
+pub mod simulate;
 pub mod target;
 #[cfg(test)]
 mod test_server;
@@ -69,13 +71,14 @@ fn perform(cli: Cli) -> anyhow::Result<ExitCode> {
     // part of what is measured.
     let mut runtime = match cli.command {
         Command::Run(_) => Builder::new_multi_thread(),
-        Command::ColdStart(_) | Command::Compare(_) => Builder::new_current_thread(),
+        Command::ColdStart(_) | Command::Compare(_) | Command::Simulate(_) => Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build()?;
     let result = match cli.command {
         Command::Run(args) => runtime.block_on(run::run(*args)),
         Command::ColdStart(args) => runtime.block_on(cold_start::run(*args)),
         Command::Compare(args) => compare::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     // Requests still in flight after an interrupt are not waited for.
     runtime.shutdown_background();

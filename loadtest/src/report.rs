@@ -6,6 +6,7 @@ mod compare;
 mod condition;
 mod page;
 mod run;
+mod simulation;
 mod table;
 
 use std::io::Write;
@@ -19,6 +20,7 @@ pub use condition::{Condition, ConditionError};
 pub use page::write_html;
 pub(crate) use run::{Circumstances, Generator, LATE_MS};
 pub use run::{EventReport, Happened, RunReport};
+pub use simulation::SimulationReport;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the report to `{}`; the table above is complete", path.display())]

@@ -51,6 +51,11 @@ impl Load {
         self.rates.iter().sum::<f64>() * self.profile.total()
     }
 
+    /// Whether a worker's next arrival is known before it comes: where each has its own process.
+    pub fn foresees(&self) -> bool {
+        !matches!(self.arrivals, Arrivals::Constant | Arrivals::Poisson)
+    }
+
     /// The same load gives the same arrivals, on every machine.
     pub fn stream(&self) -> Stream {
         Stream::of(self)

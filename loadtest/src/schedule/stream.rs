@@ -40,6 +40,17 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// When a worker is asked for next, after the arrivals so far; none if never, and none for
+    /// loads that do not foresee it, see [`Load::foresees`].
+    pub fn next_due(&self, worker: u32) -> Option<u64> {
+        match &self.0 {
+            Kind::Common(_) => None,
+            Kind::Each(each) => each.workers[worker as usize].due(&each.profiles),
+        }
+    }
+}
+
 impl Iterator for Stream {
     type Item = Arrival;
 
