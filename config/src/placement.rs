@@ -16,6 +16,7 @@
 mod baseline;
 mod decision;
 mod membership;
+mod plan;
 mod ramp;
 mod rendezvous;
 mod ring;
@@ -30,10 +31,14 @@ use crate::units::{Epoch, ShardKey};
 pub use baseline::{least_of_two, random};
 pub use decision::{Ask, Bound, Decision, Hosts, NoHost, Outcome, Reason, Standing, Total, choose};
 pub use membership::{HostIndex, Member, Membership};
+pub use plan::{HostPlan, Plan, Weighed, plan};
 pub use ramp::{Ramp, RampPolicy};
 pub use rendezvous::Rendezvous;
 pub use ring::Ring;
-pub use route::{HostPattern, NoRoute, PatternError, Route, Routes};
+pub use route::{
+    Asked, HeaderRule, HeaderRuleError, HostPattern, NoRoute, PathError, PathPrefix, PatternError, Route,
+    Routes,
+};
 pub use width::{Elastic, WidthPolicy};
 pub use zones::ZoneOrder;
 
@@ -60,7 +65,7 @@ pub struct Candidates {
 impl Candidates {
     pub fn of(placement: &dyn Placement, zones: &ZoneOrder, key: &ShardKey) -> Self {
         let hosts = zones.arrange(placement.candidates(key), placement.membership());
-        Self { epoch: placement.epoch(), hosts: hosts.into_boxed_slice() }
+        Self { epoch: zones.epoch(placement.epoch()), hosts: hosts.into_boxed_slice() }
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod problem;
 mod reader;
+mod reference;
 mod resolve;
 mod settings;
 mod shape;
@@ -21,7 +22,11 @@ mod shape;
 use std::path::Path;
 
 pub use problem::{Problem, Problems};
-pub use settings::{Embedded, ExternalHost, Fleet, Listen, PlacementPolicy, Settings, Timeouts};
+pub use reference::{json_schema, markdown};
+pub use settings::{
+    Embedded, ExternalHost, Fleet, HostState, Listen, PlacementPolicy, PlacementSettings, Reload, Retries,
+    Settings, Timeouts,
+};
 
 /// What the shard file may refer to outside itself. The program supplies the
 /// machine's; tests supply their own.

@@ -278,6 +278,14 @@ pub struct HostView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     pub weight: u32,
+    /// The part of its weight it has right now, from 0 to 1.
+    #[serde(default)]
+    pub share: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// What that means for requests: `eligible`, `settling`, `draining`, `ejected`, `down` or `absent`.
+    #[serde(default)]
+    pub standing: String,
     /// `up`, `down` or `unknown`.
     pub health: String,
     /// Requests this router has in flight there.

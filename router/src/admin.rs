@@ -1,5 +1,8 @@
 //! The admin listener: small answers for operators and their tools.
 
+mod change;
+mod view;
+
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,14 +18,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use warmshard_config::units::{FleetKey, WorkerName};
-use warmshard_config::wire::{ErrorReply, Evicted, HostsReply, control};
+use warmshard_config::wire::{ErrorReply, HostsReply};
 
 use crate::fleet::Fleet;
-use crate::host_client::Call;
 use crate::metric;
+use crate::reload::Reloader;
 use crate::shutdown::InFlight;
+use change::Drain;
 
 /// Where the router is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +38,16 @@ pub(crate) enum Phase {
 /// What the answers are made of.
 pub(crate) struct Admin {
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) key: FleetKey,
+    pub(crate) reloader: Arc<Reloader>,
+    /// Who does not know it only gets health and readiness.
+    pub(crate) token: Option<FleetKey>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) in_flight: InFlight,
 }
 
-/// How long a host may take to drop its isolates.
-const EVICT_LIMIT: Duration = Duration::from_secs(10);
+/// A shard file for `POST /plan` is not larger.
+const LARGEST_BODY: usize = 1 << 20;
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 /// How often old samples of histograms are folded into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -83,7 +88,15 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
 async fn serve_connection(stream: tokio::net::TcpStream, admin: Arc<Admin>) {
     let service = service_fn(|request: Request<Incoming>| {
         let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(admin.answer(request.method(), request.uri(), request.headers()).await) }
+        async move {
+            let (head, body) = request.into_parts();
+            let body = Limited::new(body, LARGEST_BODY).collect().await;
+            let Ok(body) = body.map(Collected::to_bytes) else {
+                let error = ErrorReply::new("too_large", format!("found more than {LARGEST_BODY} bytes"));
+                return Ok::<_, Infallible>(json(StatusCode::PAYLOAD_TOO_LARGE, &error));
+            };
+            Ok(admin.answer(&head.method, &head.uri, &head.headers, &body).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -95,28 +108,50 @@ async fn serve_connection(stream: tokio::net::TcpStream, admin: Arc<Admin>) {
 }
 
 impl Admin {
-    async fn answer(&self, method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Reply {
+    async fn answer(&self, method: &Method, uri: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Reply {
         if headers.contains_key(header::ORIGIN) {
             // A page in the operator's browser could otherwise reach this listener.
             let error = ErrorReply::new("forbidden", "found a request made by a web page");
             return json(StatusCode::FORBIDDEN, &error.with_hint("use curl or another tool"));
         }
-        match (method, uri.path()) {
-            (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
-            (&Method::GET, "/readyz") => self.readiness(),
-            (&Method::GET, "/metrics") => self.render_metrics(),
-            (&Method::GET, "/hosts") => self.hosts(),
-            (&Method::POST, "/evict") => self.evict(uri.query().unwrap_or_default()).await,
-            (_, "/healthz" | "/readyz" | "/metrics" | "/hosts" | "/evict") => {
-                let error = ErrorReply::new("wrong_method", format!("found {method} {}", uri.path()));
-                json(StatusCode::METHOD_NOT_ALLOWED, &error.with_hint("`/evict` takes POST, the others GET"))
-            }
-            (_, path) => {
-                let error = ErrorReply::new("not_found", format!("found the path `{path}`"));
-                let hint = "there are /healthz, /readyz, /metrics, /hosts and `POST /evict?worker=NAME`";
-                json(StatusCode::NOT_FOUND, &error.with_hint(hint))
-            }
+        let Some((endpoint, wanted, _)) = ENDPOINTS.iter().find(|(_, _, path)| *path == uri.path()) else {
+            let error = ErrorReply::new("not_found", format!("found the path `{}`", uri.path()));
+            return json(StatusCode::NOT_FOUND, &error.with_hint(list_of_endpoints()));
+        };
+        let is_open = matches!(endpoint, Endpoint::Health | Endpoint::Readiness);
+        if !is_open && !self.is_allowed(headers) {
+            let error = ErrorReply::new("unauthorized", "found no admin token, or another one");
+            let hint = "send `Authorization: Bearer TOKEN` with the token of `[admin]` in the shard file";
+            return json(StatusCode::UNAUTHORIZED, &error.with_hint(hint));
         }
+        if wanted != method {
+            let error = ErrorReply::new("wrong_method", format!("found {method} {}", uri.path()));
+            return json(StatusCode::METHOD_NOT_ALLOWED, &error.with_hint(format!("it takes {wanted}")));
+        }
+        let query = Query::of(uri);
+        match endpoint {
+            Endpoint::Health => text(StatusCode::OK, "ok\n"),
+            Endpoint::Readiness => self.readiness(),
+            Endpoint::Metrics => self.render_metrics(),
+            Endpoint::Hosts => self.hosts(),
+            Endpoint::Ring => self.ring(),
+            Endpoint::Config => self.config(),
+            Endpoint::Workers => self.top_workers(query),
+            Endpoint::Explain => self.explain(query),
+            Endpoint::Plan => self.plan(body),
+            Endpoint::Reload => self.reload(query),
+            Endpoint::Drain => self.drain(query, Drain::Yes),
+            Endpoint::Undrain => self.drain(query, Drain::No),
+            Endpoint::Eject => self.eject(query),
+            Endpoint::Evict => self.evict(query).await,
+            Endpoint::Prewarm => self.prewarm(query).await,
+        }
+    }
+
+    fn is_allowed(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let offered = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+        offered.and_then(|value| value.strip_prefix(b"Bearer ")).is_some_and(|offered| token.is(offered))
     }
 
     /// Ready while it serves and some host is up.
@@ -143,49 +178,80 @@ impl Admin {
         let epoch = self.fleet.roster().epoch().to_string();
         json(StatusCode::OK, &HostsReply { epoch, hosts: self.fleet.views() })
     }
+}
 
-    /// Has every host drop a worker's idle isolates.
-    async fn evict(&self, query: &str) -> Reply {
-        let worker = query.split('&').find_map(|part| part.strip_prefix("worker=")).unwrap_or_default();
-        let worker = match WorkerName::parse(worker) {
-            Ok(worker) => worker,
-            Err(error) => {
-                let error = ErrorReply::new("bad_worker_name", error.to_string());
-                return json(StatusCode::BAD_REQUEST, &error.with_hint("POST /evict?worker=NAME"));
-            }
-        };
-        let mut calls = JoinSet::new();
-        for host in self.fleet.roster().hosts() {
-            // A host without a process has no isolates.
-            let Some(place) = host.place() else { continue };
-            let (id, key) = (host.id().clone(), self.key.clone());
-            let path = format!("{}?worker={worker}", control::EVICT);
-            calls.spawn(async move {
-                let call = Call {
-                    address: place.address,
-                    method: Method::POST,
-                    path: &path,
-                    key: Some(&key),
-                    timeout: EVICT_LIMIT,
-                };
-                let answer = call.send().await.map_err(|error| format!("{id}: {error}"))?;
-                serde_json::from_slice::<Evicted>(&answer).map_err(|error| format!("{id}: {error}"))
-            });
-        }
-        let mut evicted = 0;
-        let mut failed = Vec::new();
-        for answer in calls.join_all().await {
-            match answer {
-                Ok(answer) => evicted += answer.evicted,
-                Err(error) => failed.push(error),
-            }
-        }
-        if failed.is_empty() {
-            return json(StatusCode::OK, &Evicted { evicted });
-        }
-        let message =
-            format!("{evicted} isolates were dropped, but not all hosts answered: {}", failed.join("; "));
-        json(StatusCode::BAD_GATEWAY, &ErrorReply::new("hosts_unreachable", message))
+/// What there is, with its method and path.
+#[derive(Debug, Clone, Copy)]
+enum Endpoint {
+    Health,
+    Readiness,
+    Metrics,
+    Hosts,
+    Ring,
+    Config,
+    Workers,
+    Explain,
+    Plan,
+    Reload,
+    Drain,
+    Undrain,
+    Eject,
+    Evict,
+    Prewarm,
+}
+
+static ENDPOINTS: [(Endpoint, Method, &str); 15] = [
+    (Endpoint::Health, Method::GET, "/healthz"),
+    (Endpoint::Readiness, Method::GET, "/readyz"),
+    (Endpoint::Metrics, Method::GET, "/metrics"),
+    (Endpoint::Hosts, Method::GET, "/hosts"),
+    (Endpoint::Ring, Method::GET, "/ring"),
+    (Endpoint::Config, Method::GET, "/config"),
+    (Endpoint::Workers, Method::GET, "/workers"),
+    (Endpoint::Explain, Method::GET, "/explain"),
+    (Endpoint::Plan, Method::POST, "/plan"),
+    (Endpoint::Reload, Method::POST, "/reload"),
+    (Endpoint::Drain, Method::POST, "/drain"),
+    (Endpoint::Undrain, Method::POST, "/undrain"),
+    (Endpoint::Eject, Method::POST, "/eject"),
+    (Endpoint::Evict, Method::POST, "/evict"),
+    (Endpoint::Prewarm, Method::POST, "/prewarm"),
+];
+
+fn list_of_endpoints() -> String {
+    let list: Vec<String> = ENDPOINTS.iter().map(|(_, method, path)| format!("{method} {path}")).collect();
+    format!("there are {}", list.join(", "))
+}
+
+/// What stands after the `?`. Names and numbers need no escapes, so there is nothing to decode.
+#[derive(Debug, Clone, Copy)]
+struct Query<'u>(&'u str);
+
+impl<'u> Query<'u> {
+    fn of(uri: &'u http::Uri) -> Self {
+        Self(uri.query().unwrap_or_default())
+    }
+
+    fn get(self, name: &str) -> Option<&'u str> {
+        self.0
+            .split('&')
+            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, v)| v))
+    }
+
+    /// A value of a type that parses itself, or the reply that says what is wrong.
+    fn parse<T, E: std::fmt::Display>(
+        self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Box<Reply>> {
+        parse(self.get(name).unwrap_or_default()).map_err(|error| {
+            let error = ErrorReply::new("bad_query", format!("`{name}`: {error}"));
+            Box::new(json(StatusCode::BAD_REQUEST, &error.with_hint(format!("add `?{name}=…`"))))
+        })
+    }
+
+    fn worker(self) -> Result<WorkerName, Box<Reply>> {
+        self.parse("worker", WorkerName::parse)
     }
 }
 
@@ -208,7 +274,6 @@ fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use warmshard_config::health::Observation;
 
@@ -222,9 +287,14 @@ mod tests {
 
     fn asked() -> Asked {
         let (phase, watched) = watch::channel(Phase::Starting);
+        let settings = crate::shard_commands::tests::settings(&[("a", ""), ("b", "")]);
+        let fleet = Arc::new(fleet_of(&["a", "b"]));
+        let key = FleetKey::parse("0123456789abcdef").unwrap();
+        let reloader = Reloader::new("none.toml".into(), settings, "# text".into(), Arc::clone(&fleet), key);
         let admin = Admin {
-            fleet: Arc::new(fleet_of(&["a", "b"])),
-            key: FleetKey::parse("0123456789abcdef").unwrap(),
+            fleet,
+            reloader: Arc::new(reloader),
+            token: None,
             phase: watched,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             in_flight: InFlight::new(),
@@ -234,7 +304,7 @@ mod tests {
 
     impl Asked {
         async fn get(&self, method: Method, uri: &str, headers: &HeaderMap) -> (u16, String) {
-            let reply = self.admin.answer(&method, &uri.parse().unwrap(), headers).await;
+            let reply = self.admin.answer(&method, &uri.parse().unwrap(), headers, &Bytes::new()).await;
             let status = reply.status().as_u16();
             let body = reply.into_body().collect().await.unwrap().to_bytes();
             (status, String::from_utf8(body.to_vec()).unwrap())
@@ -278,6 +348,10 @@ mod tests {
             (Method::POST, "/evict", 400),
             (Method::POST, "/evict?worker=../x", 400),
             (Method::GET, "/nope", 404),
+            (Method::GET, "/explain", 400),
+            (Method::POST, "/drain?host=nobody", 404),
+            (Method::POST, "/eject?host=a&for=soon", 400),
+            (Method::POST, "/plan", 400),
         ] {
             let (status, body) = asked.get(method, uri, &none).await;
             assert_eq!(status, expected, "{uri}");
@@ -293,5 +367,56 @@ mod tests {
         let asked = asked();
         let found = asked.get(Method::POST, "/evict?worker=x", &HeaderMap::new()).await;
         assert_eq!(found, (200, "{\"evicted\":0}\n".into()));
+    }
+
+    #[tokio::test]
+    async fn a_token_keeps_others_out() {
+        let mut asked = asked();
+        asked.admin.token = Some(FleetKey::parse("a-token-of-the-admin").unwrap());
+        let mut headers = HeaderMap::new();
+        assert_eq!(asked.get(Method::GET, "/healthz", &headers).await.0, 200);
+        assert_eq!(asked.get(Method::GET, "/hosts", &headers).await.0, 401);
+        headers.insert(header::AUTHORIZATION, "Bearer another-token-of-it".parse().unwrap());
+        assert_eq!(asked.get(Method::GET, "/hosts", &headers).await.0, 401);
+        headers.insert(header::AUTHORIZATION, "Bearer a-token-of-the-admin".parse().unwrap());
+        assert_eq!(asked.get(Method::GET, "/hosts", &headers).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_drained_host_is_passed_over_until_it_is_undrained() {
+        let asked = asked();
+        let none = HeaderMap::new();
+        for host in asked.admin.fleet.roster().hosts() {
+            asked.admin.fleet.arrived(host, Place { address: ([127, 0, 0, 1], 1).into(), pid: None });
+            asked.admin.fleet.observe(host, Observation::ProbeSucceeded);
+        }
+        let chosen = async || {
+            let (_, body) = asked.get(Method::GET, "/explain?worker=hello", &none).await;
+            let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+            (answer["chosen"].as_str().unwrap().to_owned(), answer["reason"].as_str().unwrap().to_owned())
+        };
+        let (home, reason) = chosen().await;
+        assert_eq!(reason, "home");
+        let call = async |path: &str| asked.get(Method::POST, &format!("{path}host={home}"), &none).await.0;
+        assert_eq!(call("/drain?").await, 200);
+        let (other, reason) = chosen().await;
+        assert_eq!((other != home, reason.as_str()), (true, "home_draining"));
+        assert_eq!(call("/undrain?").await, 200);
+        assert_eq!(call("/eject?for=10s&").await, 200);
+        assert_eq!(chosen().await.1, "home_ejected");
+        assert_eq!(call("/undrain?").await, 200);
+        assert_eq!(chosen().await, (home.clone(), "home".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_made_of_the_file_that_is_sent() {
+        let asked = asked();
+        let file = "[fleet]\nkey_file = \"none\"\n[[hosts]]\nid = \"A\"\n";
+        let uri = "/plan".parse().unwrap();
+        let reply = asked.admin.answer(&Method::POST, &uri, &HeaderMap::new(), &Bytes::from(file)).await;
+        assert_eq!(reply.status(), 400);
+        let body = reply.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("bad_shard_file") && text.contains("hosts[0].address"), "{text}");
     }
 }

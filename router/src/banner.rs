@@ -131,7 +131,7 @@ mod tests {
             addr: ([127, 0, 0, 1], 40001).into(),
         };
         let workers = ["fastapi", "hello"].map(|name| WorkerName::parse(name).unwrap());
-        let local = Route { host: "{worker}.localhost".parse().unwrap(), worker: None };
+        let local = Route::of_host("{worker}.localhost".parse().unwrap(), None);
         let text = text(addresses(), &[host], &workers, &Routes(vec![local]));
         let expected = "
 warmshard is ready

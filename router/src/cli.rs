@@ -1,14 +1,16 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use warmshard_config::shard_file::Settings;
+use warmshard_config::shard_file::{self, Settings};
+use warmshard_config::units::WorkerName;
 
 use crate::embedded::HostProgram;
-use crate::{server, surroundings, telemetry};
+use crate::{server, shard_commands, surroundings, telemetry};
 
 /// The first argument that makes this executable an isolate host instead.
 pub(crate) const ISOLATE_HOST: &str = "isolate-host";
@@ -30,7 +32,7 @@ const WRONG_INPUT: u8 = 2;
         WARMSHARD_LOG         what to log to stderr: a level or a filter as `info,router=debug` [default: info]\n  \
         WARMSHARD_LOG_FORMAT  `json` for one JSON object on each line\n\n\
         Exit status:\n  0  stopped by SIGINT or SIGTERM, or nothing wrong\n  1  could not start\n  2  wrong arguments or shard file\n\n\
-        Examples:\n  router\n  router --config /etc/warmshard/shard.toml\n  router check config/dev.toml"
+        Examples:\n  router\n  router --config /etc/warmshard/shard.toml\n  router check config/dev.toml\n  router plan shard.toml new.toml\n  router explain shard.toml fastapi"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -64,6 +66,30 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Say what changing from one shard file to another would move
+    Plan {
+        /// The shard file in use
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The one to come
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+    },
+    /// Say which hosts a worker has, best first
+    Explain {
+        /// The shard file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The worker's name
+        #[arg(value_name = "WORKER", value_parser = WorkerName::parse)]
+        worker: WorkerName,
+    },
+    /// Print the reference of all keys of a shard file
+    Reference {
+        /// As JSON Schema, for editors
+        #[arg(long)]
+        json_schema: bool,
+    },
 }
 
 /// Runs the command line; `args` come without the program's name.
@@ -73,7 +99,7 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
     }
     args.insert(0, "router".into());
     match Arguments::try_parse_from(args) {
-        Ok(Arguments { command: Some(Command::Check { file }), .. }) => check(&file),
+        Ok(Arguments { command: Some(command), .. }) => look(command),
         Ok(Arguments { command: None, start }) => serve(start),
         Err(error) => {
             // Nothing can be done when even the usage cannot be printed.
@@ -94,26 +120,42 @@ fn run_isolate_host(_: Vec<OsString>) -> ExitCode {
     ExitCode::from(WRONG_INPUT)
 }
 
-fn check(file: &std::path::Path) -> ExitCode {
-    let Some(settings) = read(file) else {
+/// The commands that print something and are done.
+fn look(command: Command) -> ExitCode {
+    let text = match command {
+        Command::Check { file } => read(&file).map(|settings| shard_commands::check(&file, &settings) + "\n"),
+        Command::Plan { old, new } => match (read(&old), read(&new)) {
+            (Some(old), Some(new)) => Some(shard_commands::describe_plan(&old, &new)),
+            _ => None,
+        },
+        Command::Explain { file, worker } => {
+            read(&file).map(|settings| shard_commands::explain(&settings, &worker))
+        }
+        Command::Reference { json_schema: false } => Some(shard_file::markdown()),
+        Command::Reference { json_schema: true } => Some(shard_file::json_schema()),
+    };
+    let Some(text) = text else {
         return ExitCode::from(WRONG_INPUT);
     };
-    let hosts = settings.members().len();
-    let epoch = settings.build_placement().epoch();
-    println!("{}: no problems; {hosts} hosts, epoch {epoch}", file.display());
+    // Whoever closed stdout does not want to read it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
 fn serve(start: Start) -> ExitCode {
     telemetry::start_logging();
     let file = start.config.unwrap_or_else(surroundings::default_shard_file);
-    let Some(settings) = read(&file) else {
-        return ExitCode::from(WRONG_INPUT);
+    let (settings, text) = match surroundings::read_shard_file(&file) {
+        Ok(read) => read,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(WRONG_INPUT);
+        }
     };
     let program = start.isolate_host.map_or_else(HostProgram::own, |path| Ok(HostProgram::at(path)));
-    let outcome = program
-        .map_err(Into::into)
-        .and_then(|program| server::run(server::Start { settings, program, ready_file: start.ready_file }));
+    let outcome = program.map_err(Into::into).and_then(|program| {
+        server::run(server::Start { file, text, settings, program, ready_file: start.ready_file })
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -124,7 +166,7 @@ fn serve(start: Start) -> ExitCode {
 }
 
 fn read(file: &std::path::Path) -> Option<Settings> {
-    let read = surroundings::read_shard_file(file);
+    let read = surroundings::read_shard_file(file).map(|(settings, _)| settings);
     read.inspect_err(|problems| eprintln!("{problems}")).ok()
 }
 

@@ -12,44 +12,66 @@ mod host;
 mod roster;
 mod workers;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
-use warmshard_config::health::{HealthPolicy, Observation, State};
-use warmshard_config::placement::{Ask, Decision, HostIndex, NoHost, Outcome, Placement, choose};
+use warmshard_config::health::{Observation, State};
+use warmshard_config::placement::{
+    Ask, Decision, HostIndex, Hosts as _, NoHost, Outcome, Placement, Standing, choose,
+};
 use warmshard_config::units::{HostId, WorkerName};
 use warmshard_config::wire::{HostView, ReadyHost};
 
 use crate::metric;
 pub(crate) use host::{Host, Place};
 use roster::Seen;
-pub(crate) use roster::{Roster, Spreading};
+pub(crate) use roster::{Roster, Spreading, Traffic};
 pub(crate) use workers::{Visit, Worker, Workers};
 
 /// All hosts, the placement over them, and the workers that were called.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     roster: ArcSwap<Roster>,
+    /// One change of the roster at a time.
+    changing: Mutex<()>,
     workers: Workers,
-    policy: HealthPolicy,
     changes: watch::Sender<()>,
     /// Wakes the prober when a host moved in.
     arrivals: Notify,
 }
 
+/// Why a worker's request would go where it would go.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    pub(crate) width: u16,
+    pub(crate) decision: Result<Decision, NoHost>,
+    /// Best first.
+    pub(crate) candidates: Vec<ExplainedCandidate>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ExplainedCandidate {
+    pub(crate) host: HostIndex,
+    pub(crate) standing: Standing,
+    pub(crate) in_flight: u32,
+    /// So many may be in flight there before it is passed over.
+    pub(crate) bound: u64,
+    pub(crate) warm: bool,
+}
+
 impl Fleet {
-    pub(crate) fn new(placement: Box<dyn Placement>, spreading: Spreading, policy: HealthPolicy) -> Self {
-        let roster = Roster::new(placement, spreading, |id| Arc::new(Host::new(id.clone())));
+    pub(crate) fn new(placement: Box<dyn Placement>, spreading: Spreading, traffic: Traffic) -> Self {
+        let roster = Roster::new(placement, spreading, traffic, |id| Arc::new(Host::new(id.clone())));
         for host in roster.hosts() {
             metric::host_is(host.id(), State::Unknown);
         }
         metric::epoch(roster.epoch());
         Self {
             roster: ArcSwap::from_pointee(roster),
+            changing: Mutex::new(()),
             workers: Workers::new(),
-            policy,
             changes: watch::Sender::new(()),
             arrivals: Notify::new(),
         }
@@ -68,18 +90,28 @@ impl Fleet {
         roster.index_of(id).map(|index| Arc::clone(roster.host(index)))
     }
 
-    pub(crate) fn policy(&self) -> &HealthPolicy {
-        &self.policy
+    /// Puts another roster in place. Requests under way end with the one they
+    /// began with; hosts that stay keep their health and their connections.
+    pub(crate) fn change(&self, placement: Box<dyn Placement>, spreading: Spreading, traffic: Traffic) {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.roster.load_full();
+        let known = |id: &HostId| match old.index_of(id) {
+            Some(index) => Arc::clone(old.host(index)),
+            None => Arc::new(Host::new(id.clone())),
+        };
+        let new = Arc::new(Roster::new(placement, spreading, traffic, known));
+        metric::epoch_is_over(old.epoch());
+        metric::epoch(new.epoch());
+        self.roster.store(Arc::clone(&new));
+        for gone in old.hosts().iter().filter(|host| new.index_of(host.id()).is_none()) {
+            metric::host_is(gone.id(), State::Down);
+        }
+        self.changes.send_replace(());
     }
 
     /// The time that workers' histories count in.
     pub(crate) fn age(&self) -> Duration {
         self.workers.began().elapsed()
-    }
-
-    /// Counts a request of a worker in and finds its candidates.
-    pub(crate) fn visit(&self, worker: &WorkerName) -> Visit {
-        self.workers.visit(worker, &self.roster.load())
     }
 
     /// The host to send a request to next.
@@ -89,6 +121,9 @@ impl Fleet {
         tried: &[(HostIndex, Outcome)],
     ) -> Result<(Arc<Host>, Place, Decision), NoHost> {
         let (roster, worker) = (&visit.plan.roster, &visit.worker);
+        if tried.len() >= roster.traffic.retries.hosts as usize {
+            return Err(NoHost::of(tried));
+        }
         let now = Instant::now();
         let decision = if worker.width() == 1 {
             let ask = Ask { candidates: &visit.plan.candidates, width: 1, tried };
@@ -103,6 +138,25 @@ impl Fleet {
         let host = roster.host(decision.host);
         let place = host.place().ok_or(NoHost::NoneRunning(visit.plan.candidates.len()))?;
         Ok((Arc::clone(host), place, decision))
+    }
+
+    /// What would become of a request of a worker right now, learning nothing from it.
+    pub(crate) fn explain(&self, worker: &WorkerName, roster: &Arc<Roster>) -> Explained {
+        let worker = self.workers.look_at(worker, roster);
+        let plan = worker.plan(roster);
+        let (width, now) = (worker.width(), Instant::now());
+        let learned = worker.learned();
+        let seen = Seen { roster, history: Some(&learned.history), now };
+        let (bound, ask) = (roster.spreading.bound, Ask { candidates: &plan.candidates, width, tried: &[] });
+        let candidate = |&host: &HostIndex| ExplainedCandidate {
+            host,
+            standing: seen.standing(host),
+            in_flight: seen.in_flight(host),
+            bound: bound.of(host, &seen),
+            warm: seen.is_warm(host),
+        };
+        let candidates = plan.candidates.iter().map(candidate).collect();
+        Explained { width, decision: choose(ask, &seen, &bound), candidates }
     }
 
     /// For a worker of more than one host: its width may shrink, and warm hosts come first.
@@ -144,7 +198,7 @@ impl Fleet {
 
     /// Takes in what somebody observed about a host, and logs what follows.
     pub(crate) fn observe(&self, host: &Host, observation: Observation) {
-        let transition = host.health().on(observation, Instant::now(), &self.policy);
+        let transition = host.health().on(observation, Instant::now(), &self.roster.load().traffic.health);
         let Some(change) = transition else { return };
         metric::host_changed(host.id(), change.to, change.cause);
         let (from, to) = (change.from.as_str(), change.to.as_str());
@@ -173,6 +227,23 @@ impl Fleet {
         if host.set_leaving(true) {
             tracing::info!(host = %host.id(), "host is shutting down");
         }
+    }
+
+    /// An operator wants a host empty, or to be used again. Returns whether that is a change.
+    pub(crate) fn drain(&self, host: &Host, draining: bool) -> bool {
+        let changed = host.set_drained(draining);
+        if changed {
+            tracing::info!(host = %host.id(), draining, "an operator changed a host's state");
+            self.changes.send_replace(());
+        }
+        changed
+    }
+
+    /// An operator wants a host left alone for a while.
+    pub(crate) fn eject(&self, host: &Host, time: Duration) {
+        tracing::warn!(host = %host.id(), ?time, "an operator ejected a host");
+        host.eject_until(Instant::now() + time);
+        self.changes.send_replace(());
     }
 
     /// A host's process ended.
@@ -214,7 +285,10 @@ impl Fleet {
                 addr: place.map(|place| place.address),
                 pid: place.and_then(|place| place.pid),
                 weight: member.weight.get(),
+                share: f64::from(member.share.thousandths()) / 1000.0,
+                zone: member.zone.as_ref().map(ToString::to_string),
                 health: host.state().as_str().to_owned(),
+                standing: host.standing(Instant::now()).as_str().to_owned(),
                 in_flight: host.own_in_flight(),
                 load: host.load(),
             }
@@ -234,7 +308,7 @@ pub(crate) mod tests {
         let member = |id: &&str| Member::new(HostId::parse(id).unwrap(), Weight::ONE);
         let members = Membership::new(ids.iter().map(member));
         let ring = Ring::new(members, Ring::DEFAULT_VNODES, Ring::DEFAULT_SEED);
-        Fleet::new(Box::new(ring), Spreading::default(), HealthPolicy::default())
+        Fleet::new(Box::new(ring), Spreading::default(), Traffic::default())
     }
 
     fn place(port: u16) -> Place {
@@ -244,7 +318,7 @@ pub(crate) mod tests {
     #[test]
     fn a_host_that_comes_back_elsewhere_keeps_its_workers() {
         let fleet = fleet_of(&["a", "b"]);
-        let visit = fleet.visit(&WorkerName::parse("fastapi").unwrap());
+        let visit = fleet.workers().visit(&WorkerName::parse("fastapi").unwrap(), &fleet.roster());
         let [home, other] = [0, 1].map(|n| Arc::clone(visit.plan.roster.host(visit.plan.candidates[n])));
         let chosen = || {
             let (host, place, decision) = fleet.choose(&visit, &[])?;

@@ -24,6 +24,7 @@ const IN_FLIGHT: &str = "warmshard_router_in_flight";
 const HOST_UP: &str = "warmshard_router_host_up";
 const HOST_CHANGES: &str = "warmshard_router_host_changes_total";
 const HOST_STARTS: &str = "warmshard_router_host_starts_total";
+const RELOADS: &str = "warmshard_router_reloads_total";
 const INFO: &str = "warmshard_router_info";
 
 /// From half a millisecond, where warm requests are, to a minute.
@@ -52,7 +53,8 @@ fn describe() {
     describe_gauge!(HOST_UP, "1 when the host is up");
     describe_counter!(HOST_CHANGES, "Changes of a host's health, by cause");
     describe_counter!(HOST_STARTS, "Times an embedded host was started");
-    describe_gauge!(INFO, "Always 1; routers whose epochs differ place differently");
+    describe_counter!(RELOADS, "Times the shard file was read again, by what came of it");
+    describe_gauge!(INFO, "1 for the epoch in force; routers whose epochs differ place differently");
 }
 
 /// How a request ended, as its labels.
@@ -130,6 +132,15 @@ pub(crate) fn host_is(host: &HostId, state: State) {
 
 pub(crate) fn host_started(host: &HostId) {
     counter!(HOST_STARTS, "host" => host.to_string()).increment(1);
+}
+
+pub(crate) fn epoch_is_over(epoch: Epoch) {
+    gauge!(INFO, "epoch" => epoch.to_string(), "version" => env!("CARGO_PKG_VERSION")).set(0.0);
+}
+
+/// `applied`, `unchanged`, `invalid` or `refused`.
+pub(crate) fn reloaded(outcome: &'static str) {
+    counter!(RELOADS, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn epoch(epoch: Epoch) {

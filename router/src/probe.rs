@@ -26,7 +26,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>) {
             host.place().is_some() && host.state() == Unknown
         };
         let starting = fleet.roster().hosts().iter().any(unheard);
-        let interval = fleet.policy().interval;
+        let interval = fleet.roster().traffic.health.interval;
         let pause = if starting { interval.min(WHILE_STARTING) } else { interval };
         tokio::select! {
             () = sleep_until(round + pause) => {}
@@ -51,7 +51,7 @@ async fn probe(fleet: &Fleet, host: &Host) {
         method: Method::GET,
         path: control::HEALTHZ,
         key: None,
-        timeout: fleet.policy().timeout,
+        timeout: fleet.roster().traffic.health.timeout,
     };
     let answer = call.send().await;
     // What a process said that has been replaced meanwhile says nothing of its successor.

@@ -34,11 +34,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::{Error, ErrorType, Result};
 use warmshard_config::health::Observation;
 use warmshard_config::host_policy::Refusal;
-use warmshard_config::placement::{Outcome, Routes};
+use warmshard_config::placement::{Asked, NoRoute, Outcome};
 use warmshard_config::shard_file::Timeouts;
-use warmshard_config::units::FleetKey;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Visit};
 use crate::metric;
 use crate::respond::{self, Failure};
 use crate::shutdown::InFlight;
@@ -53,23 +52,30 @@ const IDLE_HOST_CONNECTION: Duration = Duration::from_secs(30);
 /// What every request needs.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    pub(crate) routes: Routes,
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) key: FleetKey,
-    pub(crate) timeouts: Timeouts,
     pub(crate) in_flight: InFlight,
 }
 
 impl Proxy {
-    fn peer(&self, address: SocketAddr) -> HttpPeer {
+    fn peer(address: SocketAddr, timeouts: &Timeouts) -> HttpPeer {
         let mut peer = HttpPeer::new(address, false, String::new());
         let options = &mut peer.options;
-        options.connection_timeout = Some(self.timeouts.connect);
-        options.total_connection_timeout = Some(self.timeouts.connect);
-        options.read_timeout = Some(self.timeouts.silence);
-        options.write_timeout = Some(self.timeouts.silence);
+        options.connection_timeout = Some(timeouts.connect);
+        options.total_connection_timeout = Some(timeouts.connect);
+        options.read_timeout = Some(timeouts.silence);
+        options.write_timeout = Some(timeouts.silence);
         options.idle_timeout = Some(IDLE_HOST_CONNECTION);
         peer
+    }
+
+    /// The request's worker and its candidates.
+    fn visit(&self, session: &Session) -> Result<Visit, NoRoute> {
+        let head = session.req_header();
+        let header = |name: &str| head.headers.get(name)?.to_str().ok();
+        let asked = Asked { host: headers::host_name(head), path: head.uri.path(), header: &header };
+        let roster = self.fleet.roster();
+        let worker = roster.traffic.routes.find(&asked)?;
+        Ok(self.fleet.workers().visit(&worker, &roster))
     }
 
     fn observe(&self, request: &Request, observation: Observation) {
@@ -93,15 +99,16 @@ impl ProxyHttp for Proxy {
     async fn early_request_filter(&self, session: &mut Session, _: &mut Request) -> Result<()> {
         // A client that asked to close gets that, and so does everybody when the router stops.
         if session.get_keepalive().is_some() && !session.is_process_shutting_down() {
-            session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
+            let idle = self.fleet.roster().traffic.timeouts.client_idle;
+            session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
-        match self.routes.find(headers::host_name(session.req_header())) {
-            Ok(worker) => {
-                request.visit = Some(self.fleet.visit(&worker));
+        match self.visit(session) {
+            Ok(visit) => {
+                request.visit = Some(visit);
                 Ok(false)
             }
             Err(no_route) => {
@@ -117,11 +124,12 @@ impl ProxyHttp for Proxy {
         let Some(visit) = &request.visit else {
             return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
         };
+        let timeouts = visit.plan.roster.traffic.timeouts;
         match self.fleet.choose(visit, &request.tried) {
             Ok((host, place, decision)) => {
                 metric::placed(decision.reason);
                 request.send_to(host, &decision);
-                Ok(Box::new(self.peer(place.address)))
+                Ok(Box::new(Self::peer(place.address, &timeouts)))
             }
             Err(no_host) => {
                 request.failure = Some(Failure::NoHost(no_host));
@@ -155,7 +163,7 @@ impl ProxyHttp for Proxy {
         };
         let client = session.client_addr().and_then(|address| address.as_inet());
         let told = ToHost {
-            key: &self.key,
+            key: &visit.plan.roster.traffic.key,
             worker: visit.worker.name(),
             request_id: request.id(),
             client: client.map(SocketAddr::ip),
@@ -216,7 +224,8 @@ impl ProxyHttp for Proxy {
             body_kept: !session.as_ref().retry_buffer_truncated(),
         };
         // A connection that was idle until now may have been closed for any reason.
-        if situation.trouble == Trouble::Lost && !situation.response_began && !reused_connection {
+        let lost = situation.trouble == Trouble::Lost && !reused_connection;
+        if (lost || situation.trouble == Trouble::Garbage) && !situation.response_began {
             self.observe(request, Observation::ConnectionFailed);
         }
         if let (Trouble::Leaving, Some(attempt)) = (situation.trouble, &request.attempt) {

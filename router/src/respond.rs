@@ -68,6 +68,7 @@ impl Failure {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NoRoute(NoRoute::BadWorker { .. }) => "bad_worker_name",
+            Self::NoRoute(NoRoute::UnknownPath { .. }) => "unknown_path",
             Self::NoRoute(_) => "unknown_host_name",
             Self::NoHost(NoHost::Refused { .. }) => "fleet_full",
             Self::NoHost(NoHost::AllFailed(_)) => "no_host_reached",

@@ -27,13 +27,17 @@ use warmshard_config::units::FleetKey;
 use crate::admin::{Admin, Phase};
 use crate::banner::{self, Addresses};
 use crate::embedded::{Embedded, HostProgram, Hosts};
-use crate::fleet::{Fleet, Place, Spreading};
+use crate::fleet::{Fleet, Spreading, Traffic};
 use crate::proxy::Proxy;
+use crate::reload::Reloader;
 use crate::shutdown::{InFlight, Signals};
 use crate::{admin, listeners, metric, probe};
 
 /// What a start needs.
 pub(crate) struct Start {
+    /// The shard file, and what it said.
+    pub(crate) file: PathBuf,
+    pub(crate) text: String,
     pub(crate) settings: Settings,
     pub(crate) program: HostProgram,
     pub(crate) ready_file: Option<PathBuf>,
@@ -53,7 +57,7 @@ pub(crate) fn run(start: Start) -> Result<(), Failure> {
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
-    let Start { settings, program, ready_file } = start;
+    let Start { file, text, settings, program, ready_file } = start;
     let mut signals = Signals::listen()?;
     let data = listeners::bind(settings.listen.data, "listen.data")?;
     let admin = listeners::bind(settings.listen.admin, "listen.admin")?;
@@ -64,11 +68,15 @@ async fn serve(start: Start) -> Result<(), Failure> {
 
     let metrics = metric::install()?;
     let key = settings.key.clone().unwrap_or_else(random_key);
-    let fleet = Fleet::new(settings.build_placement(), Spreading::default(), settings.health);
-    let router = Router::start(&settings, &key, Arc::new(fleet), data)?;
+    let traffic = Traffic::of(&settings, &key);
+    let fleet = Fleet::new(settings.build_placement(), Spreading::from(&settings.placement), traffic);
+    let router = Router::start(Arc::new(fleet), data)?;
+    let reloader = Reloader::new(file, settings.clone(), text, Arc::clone(&router.fleet), key.clone());
+    let reloader = Arc::new(reloader);
     let admin_api = Admin {
         fleet: Arc::clone(&router.fleet),
-        key: key.clone(),
+        reloader: Arc::clone(&reloader),
+        token: settings.admin_token.clone(),
         phase: router.phase.subscribe(),
         metrics,
         in_flight: router.in_flight.clone(),
@@ -78,7 +86,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
 
     let mut hosts = Hosts::none();
     let outcome = tokio::select! {
-        started = router.bring_up(&settings, program, &key, &mut hosts) => {
+        started = router.bring_up(&settings, program, &key, &mut hosts, &reloader) => {
             started.and_then(|()| router.announce(addresses, &settings, ready_file))
         }
         signal = signals.next() => {
@@ -89,10 +97,11 @@ async fn serve(start: Start) -> Result<(), Failure> {
         }
     };
     if outcome.is_ok() {
+        tokio::spawn(Arc::clone(&reloader).run());
         let signal = signals.next().await;
         tracing::info!(signal, in_flight = router.in_flight.count(), "stopping");
     }
-    let limit = if outcome.is_ok() { settings.timeouts.drain } else { Duration::ZERO };
+    let limit = if outcome.is_ok() { reloader.settings().timeouts.drain } else { Duration::ZERO };
     router.stop(limit, &mut signals).await;
     hosts.stop(&mut signals).await;
     tracing::info!("stopped");
@@ -116,21 +125,10 @@ struct Router {
 }
 
 impl Router {
-    fn start(
-        settings: &Settings,
-        key: &FleetKey,
-        fleet: Arc<Fleet>,
-        data: TcpListener,
-    ) -> Result<Self, Failure> {
+    fn start(fleet: Arc<Fleet>, data: TcpListener) -> Result<Self, Failure> {
         let in_flight = InFlight::new();
-        let proxy = Proxy {
-            routes: settings.routes.clone(),
-            fleet: Arc::clone(&fleet),
-            key: key.clone(),
-            timeouts: settings.timeouts,
-            in_flight: in_flight.clone(),
-        };
-        let conf = Arc::new(server_conf(fleet.roster().hosts().len()));
+        let proxy = Proxy { fleet: Arc::clone(&fleet), in_flight: in_flight.clone() };
+        let conf = Arc::new(server_conf());
         let mut service = http_proxy_service_with_name(&conf, proxy, "router");
         let (name, sockets) = listeners::hand_over(data)?;
         service.add_tcp(&name);
@@ -148,14 +146,11 @@ impl Router {
         program: HostProgram,
         key: &FleetKey,
         hosts: &mut Hosts,
+        reloader: &Reloader,
     ) -> Result<(), Failure> {
         match &settings.fleet {
-            shard_file::Fleet::External(external) => {
-                for host in external {
-                    if let Some(known) = self.fleet.host(&host.member.id) {
-                        self.fleet.arrived(&known, Place { address: host.address, pid: None });
-                    }
-                }
+            shard_file::Fleet::External(_) => {
+                reloader.place_hosts(settings);
                 self.until(Fleet::any_up).await;
             }
             shard_file::Fleet::Embedded(embedded) => {
@@ -219,12 +214,12 @@ impl Router {
 }
 
 /// pingora's settings, in code: a file of its own would ignore what it does not know.
-fn server_conf(hosts: usize) -> ServerConf {
+fn server_conf() -> ServerConf {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     ServerConf {
         threads,
-        // Each attempt is at another host; the last one finds that none is left.
-        max_retries: hosts + 1,
+        // `retries.hosts` is the limit; it is at most 100 and may change at any time.
+        max_retries: 101,
         upstream_keepalive_pool_size: 1024,
         ..ServerConf::default()
     }

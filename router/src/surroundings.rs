@@ -20,10 +20,20 @@ impl Surroundings for Machine {
     }
 }
 
-/// Reads and checks a shard file.
-pub(crate) fn read_shard_file(path: &Path) -> Result<Settings, Problems> {
-    let text = Machine.read(path).map_err(|why| Problems::unreadable(path, &why))?;
-    shard_file::parse(path, &text, &Machine)
+/// Reads and checks a shard file,
+/// and returns its text as well.
+pub(crate) fn read_shard_file(path: &Path) -> Result<(Settings, String), Problems> {
+    let text = read(path).map_err(|why| Problems::unreadable(path, &why))?;
+    Ok((parse_shard_file(path, &text)?, text))
+}
+
+/// Checks a shard file's text as if it stood in this file.
+pub(crate) fn parse_shard_file(path: &Path, text: &str) -> Result<Settings, Problems> {
+    shard_file::parse(path, text, &Machine)
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, String> {
+    Machine.read(path)
 }
 
 const DEFAULT_SHARD_FILE: &str = "config/dev.toml";

@@ -137,10 +137,20 @@ pub enum NoHost {
     Empty,
     #[error("none of the {0} hosts is running")]
     NoneRunning(usize),
-    #[error("the connection to each of the {0} hosts failed")]
+    #[error("the connection to each of the {0} hosts asked failed")]
     AllFailed(usize),
     #[error("each of the {tried} hosts was asked and {refused} refused")]
     Refused { tried: usize, refused: usize },
+}
+
+impl NoHost {
+    /// For a request that goes no further after these attempts.
+    pub fn of(tried: &[(HostIndex, Outcome)]) -> Self {
+        match tried.iter().filter(|(_, outcome)| *outcome != Outcome::Failed).count() {
+            0 => Self::AllFailed(tried.len()),
+            refused => Self::Refused { tried: tried.len(), refused },
+        }
+    }
 }
 
 /// What a request asks for.
@@ -332,11 +342,7 @@ fn choose_ineligible(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts) -> Resu
     if ask.tried.is_empty() {
         return Err(NoHost::NoneRunning(ask.candidates.len()));
     }
-    let refused = ask.tried.iter().filter(|(_, outcome)| *outcome != Outcome::Failed).count();
-    match (ask.tried.len(), refused) {
-        (tried, 0) => Err(NoHost::AllFailed(tried)),
-        (tried, refused) => Err(NoHost::Refused { tried, refused }),
-    }
+    Err(NoHost::of(ask.tried))
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 //! no request leaves the zone while one of its hosts is up, at the price of one
 //! warm copy in each zone that has routers.
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::{HostIndex, Membership};
-use crate::units::ZoneName;
+use crate::units::{Epoch, ZoneName};
 
 /// What zones are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +24,17 @@ pub enum ZoneOrder {
 }
 
 impl ZoneOrder {
+    /// An epoch with this order taken in. Routers of different zones may have
+    /// equal epochs and different orders when the order is `Local`.
+    pub fn epoch(&self, placement: Epoch) -> Epoch {
+        let tag: &[u8] = match self {
+            Self::Ignore => return placement,
+            Self::Spread => b"spread",
+            Self::Local(_) => b"local",
+        };
+        Epoch(xxh3_64_with_seed(tag, placement.0))
+    }
+
     pub(super) fn arrange(&self, candidates: Vec<HostIndex>, membership: &Membership) -> Vec<HostIndex> {
         match self {
             Self::Ignore => candidates,

@@ -10,11 +10,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Problems, line_of};
 use super::reader::{self, File, Fit, Misfit, Table};
-use super::settings::{Embedded, ExternalHost, Fleet, Listen, PlacementPolicy, Settings, Timeouts};
+use super::settings::{
+    Embedded, ExternalHost, Fleet, HostState, Listen, PlacementPolicy, PlacementSettings, Reload, Retries,
+    Settings, Timeouts,
+};
+use super::shape::Section;
 use super::{Surroundings, shape};
 use crate::health::HealthPolicy;
-use crate::placement::{HostPattern, Member, Ring, Route, Routes};
-use crate::units::{FleetKey, HostId, Weight, WorkerName};
+use crate::placement::{
+    Bound, HeaderRule, HostPattern, Member, PathPrefix, RampPolicy, Ring, Route, Routes, WidthPolicy,
+    ZoneOrder,
+};
+use crate::units::{FleetKey, HostId, Weight, WorkerName, ZoneName};
 
 /// `None` only when there are problems; there may be problems all the same.
 pub(super) fn resolve<'t>(
@@ -25,26 +32,41 @@ pub(super) fn resolve<'t>(
     problems: &mut Problems,
 ) -> Option<Settings> {
     let file = &mut File::new(text, root, problems);
-    let listen = listen(file);
+    let admin_token = secret(file, &shape::ADMIN, ["token_file", "token_env"], base, surroundings);
+    let listen = listen(file, admin_token != Some(None));
     let routes = routes(file);
     let fleet = fleet(file, base, surroundings);
     let placement = placement(file);
     let health = health(file);
     let timeouts = timeouts(file);
-    let key = key(file, base, surroundings);
+    let (retries, reload) = (retries(file), reload(file));
+    let key = secret(file, &shape::FLEET, ["key_file", "key_env"], base, surroundings);
     if let Some(Fleet::External(_)) = fleet
         && key == Some(None)
     {
         missing_key(file);
     }
-    Some(Settings { listen, routes, fleet: fleet?, placement, health, timeouts, key: key? })
+    Some(Settings {
+        listen,
+        routes,
+        fleet: fleet?,
+        placement: placement?,
+        health,
+        timeouts,
+        retries,
+        reload,
+        admin_token: admin_token?,
+        key: key?,
+    })
 }
 
-fn listen(file: &mut File<'_, '_>) -> Listen {
+fn listen(file: &mut File<'_, '_>, has_token: bool) -> Listen {
     let table = file.table(&shape::LISTEN);
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let data = table.get(file, "data", reader::address).unwrap_or(local(8080));
-    let admin = table.get(file, "admin", loopback).unwrap_or(local(9090));
+    let admin = table
+        .get(file, "admin", |value| if has_token { reader::address(value) } else { loopback(value) })
+        .unwrap_or(local(9090));
     if data == admin && data.port() != 0 {
         file.problems.push(Problem {
             line: table.line,
@@ -62,40 +84,51 @@ fn loopback(value: &DeValue<'_>) -> Fit<SocketAddr> {
     if address.ip().is_loopback() {
         return Ok(address);
     }
-    Err(Misfit::because(&"the admin API asks for no password, so it stays on this machine"))
+    Err(Misfit::because(&"without a token in `[admin]` the admin API stays on this machine"))
 }
 
 fn routes(file: &mut File<'_, '_>) -> Routes {
     let tables = file.tables(&shape::ROUTES);
     if tables.is_empty() {
         let host = "{worker}.localhost".parse().expect("a valid pattern");
-        return Routes(vec![Route { host, worker: None }]);
+        return Routes(vec![Route::of_host(host, None)]);
     }
     let mut routes = Vec::new();
     for table in &tables {
-        let host = table.required(file, "host", reader::parsed::<HostPattern>);
-        let worker = table.get(file, "worker", worker_name);
-        let Some(host) = host else { continue };
-        // A worker that is written down but wrong has been reported already.
-        let names_worker = table.node("worker").is_some();
-        if host.names_worker() == names_worker {
-            let found = if names_worker {
-                "a worker and a host name with `{worker}`"
-            } else {
-                "a host name without `{worker}` and no worker"
-            };
-            file.problems.push(Problem {
-                line: table.line,
-                key: table.path.clone(),
-                found: found.to_owned(),
-                expected: "one of the two to say which worker is meant".to_owned(),
-                hint: None,
-            });
+        let before = file.problems.list.len();
+        let route = Route {
+            host: table.get(file, "host", reader::parsed::<HostPattern>),
+            path: table.get(file, "path", reader::parsed::<PathPrefix>),
+            header: table.get(file, "header", reader::parsed::<HeaderRule>),
+            worker: table.get(file, "worker", worker_name),
+        };
+        // What is written down but wrong has been reported already.
+        if table.is_present() && file.problems.list.len() == before {
+            refuse_unclear(file, table, &route);
         }
-        routes.push(Route { host, worker });
+        routes.push(route);
     }
     Routes(routes)
 }
+
+/// A route says what it looks at, and which worker is meant exactly once.
+fn refuse_unclear(file: &mut File<'_, '_>, table: &Table<'_>, route: &Route) {
+    let (found, expected) = match (route.is_bounded(), route.times_named()) {
+        (true, 1) => return,
+        (false, _) => ("no condition", "`host`, `path` or `header`"),
+        (true, 0) => ("nothing that names a worker", NAMES_A_WORKER),
+        (true, _) => ("more than one thing that names a worker", NAMES_A_WORKER),
+    };
+    file.problems.push(Problem {
+        line: table.line,
+        key: table.path.clone(),
+        found: found.to_owned(),
+        expected: expected.to_owned(),
+        hint: None,
+    });
+}
+
+const NAMES_A_WORKER: &str = "one of `worker`, `{worker}` in `host` and `{worker}` in `header`";
 
 fn worker_name(value: &DeValue<'_>) -> Fit<WorkerName> {
     WorkerName::parse(reader::text(value)?).map_err(|error| Misfit::because(&error))
@@ -136,6 +169,8 @@ fn external_hosts(file: &mut File<'_, '_>) -> Option<Vec<ExternalHost>> {
         let id = table.required(file, "id", host_id);
         let address = table.required(file, "address", reader::address);
         let weight = table.get(file, "weight", weight).unwrap_or(Weight::ONE);
+        let zone = table.get(file, "zone", zone_name);
+        let state = table.get(file, "state", host_state).unwrap_or(HostState::Active);
         if let Some(id) = &id {
             refuse_repeated(file, table, "id", id.to_string(), &mut ids);
         }
@@ -143,10 +178,31 @@ fn external_hosts(file: &mut File<'_, '_>) -> Option<Vec<ExternalHost>> {
             refuse_repeated(file, table, "address", address.to_string(), &mut addresses);
         }
         if let (Some(id), Some(address)) = (id, address) {
-            hosts.push(ExternalHost { member: Member::new(id, weight), address });
+            let member = Member::new(id, weight).in_zone(zone);
+            hosts.push(ExternalHost { member, address, state });
         }
     }
+    if !hosts.is_empty() && hosts.iter().all(|host| host.state != HostState::Active) {
+        let all_active = "at least one that is `active`".to_owned();
+        let found = "no host that is to get requests".to_owned();
+        let line = tables.first().and_then(|table| table.line);
+        let key = "hosts".to_owned();
+        file.problems.push(Problem { line, key, found, expected: all_active, hint: None });
+    }
     (!tables.is_empty()).then_some(hosts)
+}
+
+fn zone_name(value: &DeValue<'_>) -> Fit<ZoneName> {
+    ZoneName::parse(reader::text(value)?).map_err(|error| Misfit::because(&error))
+}
+
+fn host_state(value: &DeValue<'_>) -> Fit<HostState> {
+    match reader::text(value)? {
+        "active" => Ok(HostState::Active),
+        "draining" => Ok(HostState::Draining),
+        "out" => Ok(HostState::Out),
+        _ => Err(Misfit::PLAIN),
+    }
 }
 
 fn weight(value: &DeValue<'_>) -> Fit<Weight> {
@@ -231,15 +287,85 @@ fn embedded_ids(file: &mut File<'_, '_>, table: &Table<'_>) -> Vec<HostId> {
     }
 }
 
-fn placement(file: &mut File<'_, '_>) -> PlacementPolicy {
+fn placement(file: &mut File<'_, '_>) -> Option<PlacementSettings> {
     let table = file.table(&shape::PLACEMENT);
-    let ring = |value: &DeValue<'_>| {
-        if reader::text(value)? == "ring" { Ok(()) } else { Err(Misfit::PLAIN) }
+    let is_ring = |value: &DeValue<'_>| match reader::text(value)? {
+        "ring" => Ok(true),
+        "rendezvous" => Ok(false),
+        _ => Err(Misfit::PLAIN),
     };
-    table.get(file, "policy", ring);
+    let is_ring = table.get(file, "policy", is_ring).unwrap_or(true);
     let vnodes = table.get(file, "vnodes", reader::within(1..=4096)).unwrap_or(Ring::DEFAULT_VNODES);
     let seed = table.get(file, "seed", reader::whole).unwrap_or(Ring::DEFAULT_SEED);
-    PlacementPolicy::Ring { vnodes, seed }
+    let policy =
+        if is_ring { PlacementPolicy::Ring { vnodes, seed } } else { PlacementPolicy::Rendezvous { seed } };
+    let zones = zones(file, &table);
+    let factor = table.get(file, "load_factor", reader::within(101..=10_000));
+    let soft_limit = table.get(file, "soft_limit", reader::within(1..=1_000_000)).unwrap_or(32);
+    let (width, ramp) = (width(file, &table), ramp(file, &table));
+    let bound = factor.map_or(Bound::default(), |factor_percent| Bound { factor_percent });
+    Some(PlacementSettings { policy, zones: zones?, bound, soft_limit, width, ramp })
+}
+
+fn zones(file: &mut File<'_, '_>, table: &Table<'_>) -> Option<ZoneOrder> {
+    let own = table.get(file, "zone", zone_name);
+    let known = |value: &DeValue<'_>| match reader::text(value)? {
+        order @ ("ignore" | "spread" | "local") => Ok(order.to_owned()),
+        _ => Err(Misfit::PLAIN),
+    };
+    let order = match table.node("zones") {
+        Some(_) => table.get(file, "zones", known)?,
+        None => "ignore".to_owned(),
+    };
+    match (order.as_str(), own) {
+        ("local", Some(own)) => Some(ZoneOrder::Local(own)),
+        ("local", None) => {
+            file.problems.push(Problem {
+                line: table.line,
+                key: "placement.zone".to_owned(),
+                found: "no zone of this router".to_owned(),
+                expected: "the one it is in, since `zones` is `local`".to_owned(),
+                hint: None,
+            });
+            None
+        }
+        ("spread", _) => Some(ZoneOrder::Spread),
+        _ => Some(ZoneOrder::Ignore),
+    }
+}
+
+fn width(file: &mut File<'_, '_>, table: &Table<'_>) -> WidthPolicy {
+    let default = WidthPolicy::default();
+    let most = table.get(file, "max_width", reader::within(1..=u32::from(u16::MAX)));
+    WidthPolicy {
+        most: most.and_then(|most| u16::try_from(most).ok()).unwrap_or(default.most),
+        hold: table.get(file, "width_hold", reader::duration).unwrap_or(default.hold),
+        slack_percent: table
+            .get(file, "width_slack", reader::within(1..=99))
+            .unwrap_or(default.slack_percent),
+        trial: table.get(file, "width_trial", reader::duration).unwrap_or(default.trial),
+    }
+}
+
+fn ramp(file: &mut File<'_, '_>, table: &Table<'_>) -> RampPolicy {
+    let default = RampPolicy::default();
+    RampPolicy {
+        over: table.get(file, "ramp", reader::duration).unwrap_or(default.over),
+        steps: table.get(file, "ramp_steps", reader::within(1..=100)).unwrap_or(default.steps),
+    }
+}
+
+fn retries(file: &mut File<'_, '_>) -> Retries {
+    let table = file.table(&shape::RETRIES);
+    Retries { hosts: table.get(file, "hosts", reader::within(1..=100)).unwrap_or(8) }
+}
+
+fn reload(file: &mut File<'_, '_>) -> Reload {
+    let table = file.table(&shape::RELOAD);
+    Reload {
+        watch: table.get(file, "watch", reader::duration).unwrap_or(Duration::from_secs(1)),
+        most_moved_percent: table.get(file, "most_moved", reader::within(1..=100)).unwrap_or(50),
+    }
 }
 
 fn health(file: &mut File<'_, '_>) -> HealthPolicy {
@@ -270,9 +396,16 @@ fn timeouts(file: &mut File<'_, '_>) -> Timeouts {
     }
 }
 
-/// `None`: there is a key and something is wrong with it. `Some(None)`: there is no key.
-fn key(file: &mut File<'_, '_>, base: &Path, surroundings: &dyn Surroundings) -> Option<Option<FleetKey>> {
-    let table = file.table(&shape::FLEET);
+/// A secret from a file or a variable. `None`: there is one and something is wrong
+/// with it. `Some(None)`: there is none.
+fn secret(
+    file: &mut File<'_, '_>,
+    section: &'static Section,
+    [file_key, variable_key]: [&'static str; 2],
+    base: &Path,
+    surroundings: &dyn Surroundings,
+) -> Option<Option<FleetKey>> {
+    let table = file.table(section);
     let from_file = |value: &DeValue<'_>| {
         let path = base.join(reader::text(value)?);
         let text = surroundings.read(&path);
@@ -285,17 +418,17 @@ fn key(file: &mut File<'_, '_>, base: &Path, surroundings: &dyn Surroundings) ->
         let text = surroundings.variable(name).ok_or_else(unset)?;
         FleetKey::parse(&text).map_err(|error| Misfit::because(&error))
     };
-    if table.node("key_file").is_some() && table.node("key_env").is_some() {
+    if table.node(file_key).is_some() && table.node(variable_key).is_some() {
         file.problems.push(Problem {
             line: table.line,
-            key: "fleet".to_owned(),
-            found: "both `key_file` and `key_env`".to_owned(),
+            key: section.name.to_owned(),
+            found: format!("both `{file_key}` and `{variable_key}`"),
             expected: "one of the two".to_owned(),
             hint: None,
         });
     }
     let before = file.problems.list.len();
-    let key = table.get(file, "key_file", from_file).or(table.get(file, "key_env", from_variable));
+    let key = table.get(file, file_key, from_file).or(table.get(file, variable_key, from_variable));
     (key.is_some() || file.problems.list.len() == before).then_some(key)
 }
 

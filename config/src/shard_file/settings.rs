@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::health::HealthPolicy;
-use crate::placement::{Member, Membership, Placement, Ring, Routes};
-use crate::units::{FleetKey, HostId, Weight};
+use crate::placement::{
+    Bound, Member, Membership, Placement, RampPolicy, Rendezvous, Ring, Routes, WidthPolicy, ZoneOrder,
+};
+use crate::units::{FleetKey, HostId, Share, Weight};
 
 /// A shard file that holds together.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,19 +16,23 @@ pub struct Settings {
     pub listen: Listen,
     pub routes: Routes,
     pub fleet: Fleet,
-    pub placement: PlacementPolicy,
+    pub placement: PlacementSettings,
     pub health: HealthPolicy,
     pub timeouts: Timeouts,
+    pub retries: Retries,
+    pub reload: Reload,
+    /// Who may use the admin API; `None` for everybody on this machine.
+    pub admin_token: Option<FleetKey>,
     /// The secret that router and hosts share. `None` only with embedded hosts:
     /// then each start makes a new one.
     pub key: Option<FleetKey>,
 }
 
 impl Settings {
-    /// The hosts as placement sees them.
+    /// The hosts as placement sees them once every ramp is over.
     pub fn members(&self) -> Vec<Member> {
         match &self.fleet {
-            Fleet::External(hosts) => hosts.iter().map(|host| host.member.clone()).collect(),
+            Fleet::External(hosts) => hosts.iter().map(ExternalHost::settled).collect(),
             Fleet::Embedded(embedded) => {
                 let member = |id: &HostId| Member::new(id.clone(), Weight::ONE);
                 embedded.hosts.iter().map(member).collect()
@@ -34,13 +40,9 @@ impl Settings {
         }
     }
 
-    /// Builds the placement that the file asks for.
+    /// Builds the placement that the file asks for, once every ramp is over.
     pub fn build_placement(&self) -> Box<dyn Placement> {
-        match self.placement {
-            PlacementPolicy::Ring { vnodes, seed } => {
-                Box::new(Ring::new(Membership::new(self.members()), vnodes, seed))
-            }
-        }
+        self.placement.policy.build(Membership::new(self.members()))
     }
 }
 
@@ -63,6 +65,25 @@ pub enum Fleet {
 pub struct ExternalHost {
     pub member: Member,
     pub address: SocketAddr,
+    pub state: HostState,
+}
+
+impl ExternalHost {
+    /// With the share that its state gives it in the end.
+    fn settled(&self) -> Member {
+        let share = if self.state == HostState::Active { Share::FULL } else { Share::NONE };
+        self.member.clone().with_share(share)
+    }
+}
+
+/// What an operator wants of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostState {
+    Active,
+    /// To be emptied step by step.
+    Draining,
+    /// Gets nothing.
+    Out,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,9 +98,31 @@ pub struct Embedded {
     pub requests_per_isolate: Option<u32>,
 }
 
+/// Which host is a worker's home, and when it gets more than one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementSettings {
+    pub policy: PlacementPolicy,
+    pub zones: ZoneOrder,
+    pub bound: Bound,
+    /// So many requests are never too many for a host of weight one.
+    pub soft_limit: u32,
+    pub width: WidthPolicy,
+    pub ramp: RampPolicy,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlacementPolicy {
     Ring { vnodes: u32, seed: u64 },
+    Rendezvous { seed: u64 },
+}
+
+impl PlacementPolicy {
+    pub fn build(self, membership: Membership) -> Box<dyn Placement> {
+        match self {
+            Self::Ring { vnodes, seed } => Box::new(Ring::new(membership, vnodes, seed)),
+            Self::Rendezvous { seed } => Box::new(Rendezvous::new(membership, seed)),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,4 +131,17 @@ pub struct Timeouts {
     pub silence: Duration,
     pub client_idle: Duration,
     pub drain: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries {
+    /// The most hosts that one request is sent to.
+    pub hosts: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    pub watch: Duration,
+    /// More moved workers than this are refused unless forced.
+    pub most_moved_percent: u32,
 }

@@ -1,15 +1,34 @@
 //! Every key of a shard file: what it expects, its default and what it is for.
 
+/// What a value looks like, for the JSON Schema. `expects` says it to people.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Text,
+    Duration,
+    Whole {
+        least: u64,
+        most: u64,
+    },
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
+    /// A whole number, or a list of texts.
+    CountOrTexts {
+        most: u64,
+    },
+}
+
 /// One key of a section.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
+    pub(super) kind: Kind,
     /// Completes "found …, expected …".
     pub(super) expects: &'static str,
     /// The default as TOML, or `None` when leaving it out means something of its own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "held against the code by a test"))]
     pub(super) default: Option<&'static str>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "kept next to the key it documents"))]
+    /// Without it the table means nothing.
+    pub(super) required: bool,
     pub(super) doc: &'static str,
 }
 
@@ -18,6 +37,7 @@ pub(super) struct Key {
 pub(super) struct Section {
     pub(super) name: &'static str,
     pub(super) repeated: bool,
+    pub(super) doc: &'static str,
     pub(super) keys: &'static [Key],
 }
 
@@ -34,11 +54,16 @@ impl Section {
 
 const fn key(
     name: &'static str,
+    kind: Kind,
     expects: &'static str,
     default: Option<&'static str>,
     doc: &'static str,
 ) -> Key {
-    Key { name, expects, default, doc }
+    Key { name, kind, expects, default, required: false, doc }
+}
+
+const fn required(name: &'static str, kind: Kind, expects: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, expects, default: None, required: true, doc }
 }
 
 const NAME: &str = "1 to 63 characters `a-z`, `0-9`, `-`, `_`, the first a letter or digit";
@@ -46,21 +71,36 @@ const DURATION: &str = "a duration as in `500ms`, `1.5s`, `10m`";
 const COUNT: &str = "a whole number from 1 to 1000000";
 const TRIES: &str = "a whole number from 1 to 100";
 
+const fn whole(least: u64, most: u64) -> Kind {
+    Kind::Whole { least, most }
+}
+
+const fn duration(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    key(name, Kind::Duration, DURATION, Some(default), doc)
+}
+
+const fn tries(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    key(name, whole(1, 100), TRIES, Some(default), doc)
+}
+
 pub(super) static LISTEN: Section = Section {
     name: "listen",
     repeated: false,
+    doc: "Where the router listens.",
     keys: &[
         key(
             "data",
+            Kind::Text,
             "an address as in `127.0.0.1:8080`",
             Some("\"127.0.0.1:8080\""),
             "Where requests for workers arrive. Port 0 takes a free one and reports it.",
         ),
         key(
             "admin",
+            Kind::Text,
             "an address of this machine's loopback as in `127.0.0.1:9090`",
             Some("\"127.0.0.1:9090\""),
-            "Where health, metrics and the admin API answer.",
+            "Where health, metrics and the admin API answer. Elsewhere than on loopback only with a token.",
         ),
     ],
 };
@@ -68,104 +108,227 @@ pub(super) static LISTEN: Section = Section {
 pub(super) static ROUTES: Section = Section {
     name: "routes",
     repeated: true,
+    doc: "Which worker a request is for. The first route that fits counts. A route may look at the host \
+          name, the path and a header, and then all of them must fit. Exactly one of `worker`, `{worker}` \
+          in `host` and `{worker}` in `header` says which worker is meant. Left out, there is one route \
+          with `host = \"{worker}.localhost\"`.",
     keys: &[
         key(
             "host",
+            Kind::Text,
             "a host name in which `{worker}` may stand once for the worker's name, as in `{worker}.localhost`",
             None,
-            "The host names this route takes. The first route that matches counts.",
+            "The host names this route takes.",
         ),
-        key("worker", NAME, None, "The worker, for a host name without `{worker}`."),
+        key(
+            "path",
+            Kind::Text,
+            "the beginning of a path as in `/api`",
+            None,
+            "The paths this route takes: this one and those below it. The worker gets the path unchanged.",
+        ),
+        key(
+            "header",
+            Kind::Text,
+            "a header and its value as in `x-tenant: blue`, or `x-worker: {worker}`",
+            None,
+            "The header that a request must have.",
+        ),
+        key("worker", Kind::Text, NAME, None, "The worker, where neither host name nor header names it."),
     ],
 };
 
 pub(super) static HOSTS: Section = Section {
     name: "hosts",
     repeated: true,
+    doc: "Isolate hosts that run by themselves, on this machine or others.",
     keys: &[
-        key(
+        required(
             "id",
+            Kind::Text,
             NAME,
-            None,
             "What the ring places. Keep it when the address changes: no worker moves then.",
         ),
-        key("address", "an address as in `10.0.0.7:7070`", None, "Where the isolate host listens."),
-        key("weight", "a whole number from 1 to 100", Some("1"), "The host's share relative to the others."),
+        required(
+            "address",
+            Kind::Text,
+            "an address as in `10.0.0.7:7070`",
+            "Where the isolate host listens.",
+        ),
+        key(
+            "weight",
+            whole(1, 100),
+            "a whole number from 1 to 100",
+            Some("1"),
+            "The host's share relative to the others.",
+        ),
+        key(
+            "zone",
+            Kind::Text,
+            NAME,
+            None,
+            "Hosts that fail together: a rack, a room, a data centre. See `placement.zones`.",
+        ),
+        key(
+            "state",
+            Kind::Choice(&["active", "draining", "out"]),
+            "`active`, `draining` or `out`",
+            Some("\"active\""),
+            "`draining` empties the host over `placement.ramp`; `out` keeps it in the file and gives it nothing.",
+        ),
     ],
 };
 
 pub(super) static EMBEDDED: Section = Section {
     name: "embedded",
     repeated: false,
+    doc: "Isolate hosts that the router starts itself, as child processes. Either this or `[[hosts]]`.",
     keys: &[
         key(
             "hosts",
+            Kind::CountOrTexts { most: 26 },
             "how many isolate hosts to start, from 1 to 26, or a list of their IDs",
             Some("2"),
-            "Isolate hosts that this router starts itself, as child processes.",
+            "A number stands for `host-a`, `host-b` and so on.",
         ),
         key(
             "workers",
+            Kind::Texts,
             "a list of folders, relative to this file",
             Some("[]"),
             "Workers to deploy before serving; one that is deployed already is left alone.",
         ),
         key(
             "store",
+            Kind::Text,
             "a folder, relative to this file",
             None,
             "The deployment store. Left out, it is the user's own.",
         ),
-        key("max_isolates", COUNT, None, "The most isolates one host keeps."),
-        key("requests_per_isolate", COUNT, None, "The most requests one isolate serves at a time."),
+        key("max_isolates", whole(1, 1_000_000), COUNT, None, "The most isolates one host keeps."),
+        key(
+            "requests_per_isolate",
+            whole(1, 1_000_000),
+            COUNT,
+            None,
+            "The most requests one isolate serves at a time.",
+        ),
     ],
 };
 
 pub(super) static PLACEMENT: Section = Section {
     name: "placement",
     repeated: false,
+    doc: "Which host is a worker's home, and when it gets more than one. Routers must agree on `policy`, \
+          `vnodes`, `seed`, `zones` and, with `zones = \"local\"`, those of one zone on `zone`.",
     keys: &[
-        key("policy", "`ring`", Some("\"ring\""), "How workers are spread over hosts."),
+        key(
+            "policy",
+            Kind::Choice(&["ring", "rendezvous"]),
+            "`ring` or `rendezvous`",
+            Some("\"ring\""),
+            "How workers are spread over hosts. `rendezvous` spreads a lost host's workers more evenly.",
+        ),
         key(
             "vnodes",
+            whole(1, 4096),
             "a whole number from 1 to 4096",
             Some("512"),
             "Points on the ring for a host of weight one.",
         ),
-        key("seed", "a whole number from 0", Some("0"), "Routers must share it to agree."),
+        key(
+            "seed",
+            whole(0, u64::MAX),
+            "a whole number from 0",
+            Some("0"),
+            "Another seed gives every worker another home.",
+        ),
+        key(
+            "zones",
+            Kind::Choice(&["ignore", "spread", "local"]),
+            "`ignore`, `spread` or `local`",
+            Some("\"ignore\""),
+            "`spread`: a worker's second host is in another zone than its first. `local`: the hosts of this \
+             router's zone come first, so that each zone keeps a copy warm.",
+        ),
+        key("zone", Kind::Text, NAME, None, "The zone this router is in, for `zones = \"local\"`."),
+        key(
+            "load_factor",
+            whole(101, 10_000),
+            "percent of the mean, a whole number from 101 to 10000",
+            Some("125"),
+            "A host that has more in flight than this many percent of a host's mean, and more than \
+             `soft_limit`, is passed over for a worker's next host.",
+        ),
+        key(
+            "soft_limit",
+            whole(1, 1_000_000),
+            COUNT,
+            Some("32"),
+            "So many requests in flight are never too many for a host of weight one.",
+        ),
+        key(
+            "max_width",
+            whole(1, 65_535),
+            "a whole number from 1 to 65535",
+            Some("65535"),
+            "The most hosts one worker is spread over.",
+        ),
+        duration(
+            "width_hold",
+            "\"30s\"",
+            "How long a worker's load must have been low before it is spread over one host less.",
+        ),
+        key(
+            "width_slack",
+            whole(1, 99),
+            "percent, a whole number from 1 to 99",
+            Some("70"),
+            "Low is at most this many percent of the load that made the worker need the host.",
+        ),
+        duration(
+            "width_trial",
+            "\"5m\"",
+            "After this long one host less is tried whatever the load; doubled each time that fails.",
+        ),
+        duration(
+            "ramp",
+            "\"30s\"",
+            "How long a host that joins is filled, and one that is `draining` emptied.",
+        ),
+        tries("ramp_steps", "10", "In how many steps; each step is an epoch."),
     ],
 };
 
 pub(super) static HEALTH: Section = Section {
     name: "health",
     repeated: false,
+    doc: "When a host is taken out and brought back. A worker's own errors never count.",
     keys: &[
-        key("interval", DURATION, Some("\"1s\""), "How often each host is probed."),
-        key("timeout", DURATION, Some("\"1s\""), "How long a probe may take."),
-        key("down_after", TRIES, Some("3"), "Failed probes in a row that take a host down."),
-        key("up_after", TRIES, Some("2"), "Good probes in a row that bring it back."),
-        key("errors", TRIES, Some("3"), "Failed connections in a row that take a host down at once."),
-        key(
-            "settle",
-            DURATION,
-            Some("\"10s\""),
-            "How long a host that died is up again before requests return to it.",
-        ),
+        duration("interval", "\"1s\"", "How often each host is probed."),
+        duration("timeout", "\"1s\"", "How long a probe may take."),
+        tries("down_after", "3", "Failed probes in a row that take a host down."),
+        tries("up_after", "2", "Good probes in a row that bring it back."),
+        tries("errors", "3", "Failed connections in a row that take a host down at once."),
+        duration("settle", "\"10s\"", "How long a host that died is up again before requests return to it."),
     ],
 };
 
 pub(super) static FLEET: Section = Section {
     name: "fleet",
     repeated: false,
+    doc: "The secret that router and hosts share. `[[hosts]]` need one; embedded hosts get a new one at each start.",
     keys: &[
         key(
             "key_file",
+            Kind::Text,
             "a file that holds a key of 16 to 256 printable characters, relative to this file",
             None,
-            "The secret that router and hosts share.",
+            "The key, from a file.",
         ),
         key(
             "key_env",
+            Kind::Text,
             "the name of an environment variable that holds a key of 16 to 256 printable characters",
             None,
             "The same, from the environment.",
@@ -176,31 +339,69 @@ pub(super) static FLEET: Section = Section {
 pub(super) static TIMEOUTS: Section = Section {
     name: "timeouts",
     repeated: false,
+    doc: "How long things may take.",
     keys: &[
+        duration("connect", "\"1s\"", "How long connecting to a host may take before the next one is asked."),
+        duration("silence", "\"5m\"", "How long a host may send nothing before its answer is given up."),
+        duration("client_idle", "\"75s\"", "How long a client's idle connection is kept."),
+        duration("drain", "\"5s\"", "How long requests in flight may take to end when the router stops."),
+    ],
+};
+
+pub(super) static RETRIES: Section = Section {
+    name: "retries",
+    repeated: false,
+    doc: "What becomes of a request that a host refused or did not get.",
+    keys: &[tries(
+        "hosts",
+        "8",
+        "The most hosts that one request is sent to. A request that a host may have begun goes on to \
+         another one only when its method is idempotent.",
+    )],
+};
+
+pub(super) static RELOAD: Section = Section {
+    name: "reload",
+    repeated: false,
+    doc: "The file is read again when it changes and on SIGHUP. What is wrong with it is logged, and the \
+          last good one stays.",
+    keys: &[
+        duration("watch", "\"1s\"", "How often it is looked at for changes."),
         key(
-            "connect",
-            DURATION,
-            Some("\"1s\""),
-            "How long connecting to a host may take before the next one is asked.",
-        ),
-        key(
-            "silence",
-            DURATION,
-            Some("\"5m\""),
-            "How long a host may send nothing before its answer is given up.",
-        ),
-        key("client_idle", DURATION, Some("\"75s\""), "How long a client's idle connection is kept."),
-        key(
-            "drain",
-            DURATION,
-            Some("\"5s\""),
-            "How long requests in flight may take to end when the router stops.",
+            "most_moved",
+            whole(1, 100),
+            "percent, a whole number from 1 to 100",
+            Some("50"),
+            "A change that gives more than this many percent of all workers another home is refused \
+             unless it is forced with `POST /reload?force=true`.",
         ),
     ],
 };
 
-pub(super) static SECTIONS: [&Section; 8] =
-    [&LISTEN, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HEALTH, &FLEET, &TIMEOUTS];
+pub(super) static ADMIN: Section = Section {
+    name: "admin",
+    repeated: false,
+    doc: "Who may use the admin API. Without a token everybody on this machine may.",
+    keys: &[
+        key(
+            "token_file",
+            Kind::Text,
+            "a file that holds a token of 16 to 256 printable characters, relative to this file",
+            None,
+            "The token, sent as `Authorization: Bearer TOKEN`. `/healthz` and `/readyz` need none.",
+        ),
+        key(
+            "token_env",
+            Kind::Text,
+            "the name of an environment variable that holds a token of 16 to 256 printable characters",
+            None,
+            "The same, from the environment.",
+        ),
+    ],
+};
+
+pub(super) static SECTIONS: [&Section; 11] =
+    [&LISTEN, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HEALTH, &RETRIES, &TIMEOUTS, &FLEET, &ADMIN, &RELOAD];
 
 /// The known name closest to an unknown one, if it is close enough to be meant.
 pub(super) fn closest<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
@@ -232,6 +433,7 @@ mod tests {
     #[test]
     fn every_key_is_documented() {
         for section in SECTIONS {
+            assert!(section.doc.ends_with('.'), "{}", section.name);
             for key in section.keys {
                 assert!(key.doc.ends_with('.'), "{}.{}", section.name, key.name);
                 assert!(!key.expects.is_empty());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::shape::{HOSTS, SECTIONS};
 use super::*;
+use crate::placement::Asked;
 use crate::units::{HostId, Weight};
 
 /// A machine with these variables, files and folders, and nothing else.
@@ -60,7 +61,7 @@ fn a_small_file_has_all_defaults() {
     assert_eq!(settings.key, None);
     let ids: Vec<String> = settings.members().iter().map(|member| member.id.to_string()).collect();
     assert_eq!(ids, ["host-a", "host-b"]);
-    assert_eq!(settings.routes.find(Some("x.localhost")).unwrap().as_str(), "x");
+    assert_eq!(settings.routes.find(&Asked::of_host("x.localhost")).unwrap().as_str(), "x");
 }
 
 #[test]
@@ -104,11 +105,11 @@ fn a_fleet_of_its_own_is_read_whole() {
     )
     .unwrap();
     assert_eq!(settings.key.unwrap().reveal(), "fedcba9876543210");
-    assert_eq!(settings.placement, PlacementPolicy::Ring { vnodes: 512, seed: 255 });
+    assert_eq!(settings.placement.policy, PlacementPolicy::Ring { vnodes: 512, seed: 255 });
     let Fleet::External(hosts) = &settings.fleet else { panic!("external hosts") };
     assert_eq!(hosts[1].member.id, HostId::parse("h2").unwrap());
     assert_eq!(hosts[1].member.weight, Weight::new(3).unwrap());
-    assert_eq!(settings.routes.find(Some("shop.example.com")).unwrap().as_str(), "checkout");
+    assert_eq!(settings.routes.find(&Asked::of_host("shop.example.com")).unwrap().as_str(), "checkout");
 }
 
 #[test]
@@ -133,8 +134,8 @@ vnodes = "many"
     let expected = [
         "conf/shard.toml:2: `listen.data`: found \"8080\", expected an address as in `127.0.0.1:8080`",
         "conf/shard.toml:3: `listen.admin`: found \"0.0.0.0:9090\", expected an address of this machine's loopback as in `127.0.0.1:9090`",
-        "  hint: the admin API asks for no password, so it stays on this machine",
-        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[routes]], [[hosts]], [embedded], [placement], [health], [fleet], [timeouts]",
+        "  hint: without a token in `[admin]` the admin API stays on this machine",
+        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[routes]], [[hosts]], [embedded], [placement], [health], [retries], [timeouts], [fleet], [admin], [reload]",
         "  hint: did you mean `health`?",
         "conf/shard.toml:6: `health.intervall`: found an unknown key, expected one of `interval`, `timeout`, `down_after`, `up_after`, `errors`, `settle`",
         "  hint: did you mean `interval`?",
@@ -144,7 +145,7 @@ vnodes = "many"
         "conf/shard.toml:11: `embedded.workers[1]`: found \"../examples/nope\", expected a list of folders, relative to this file",
         "  hint: there is no folder conf/../examples/nope",
         "conf/shard.toml:11: `embedded.workers[2]`: found 3, expected a list of folders, relative to this file",
-        "conf/shard.toml:13: `placement.policy`: found \"random\", expected `ring`",
+        "conf/shard.toml:13: `placement.policy`: found \"random\", expected `ring` or `rendezvous`",
         "conf/shard.toml:14: `placement.vnodes`: found \"many\", expected a whole number from 1 to 4096",
     ];
     assert_eq!(found, expected);
@@ -207,10 +208,67 @@ fn keys_are_checked_and_never_shown() {
 fn routes_say_which_worker_is_meant() {
     let with = |route: &str| format!("[embedded]\n[[routes]]\n{route}\n");
     let needless = problems(&with("host = \"{worker}.test\"\nworker = \"x\""));
-    assert!(needless[0].contains("found a worker and a host name with `{worker}`"));
-    assert!(problems(&with("host = \"a.test\""))[0].contains("and no worker"));
+    assert!(needless[0].contains("found more than one thing that names a worker"), "{needless:?}");
+    assert!(problems(&with("host = \"a.test\""))[0].contains("found nothing that names a worker"));
     assert!(problems(&with("host = \"{name}.test\""))[1].contains("found `{`"));
-    assert!(problems(&with("worker = \"x\""))[0].contains("`routes[0].host`: found no such key"));
+    assert!(problems(&with("worker = \"x\""))[0].contains("`routes[0]`: found no condition"));
+    let ours = problems(&with("header = \"x-warmshard-worker: {worker}\""));
+    assert!(ours[1].contains("which clients cannot send"), "{ours:?}");
+    let all = with("host = \"a.test\"\npath = \"/api\"\nheader = \"x-worker: {worker}\"");
+    assert_eq!(read(&all).unwrap().routes.0[0].to_string(), "a.test/api with x-worker: {worker}");
+}
+
+#[test]
+fn hosts_have_zones_and_states() {
+    let fleet = "[fleet]\nkey_env = \"FLEET_KEY\"\n";
+    let host = |id: &str, rest: &str| {
+        format!("[[hosts]]\nid = \"{id}\"\naddress = \"10.0.0.1:{}\"\n{rest}\n", 1 + id.len())
+    };
+    let text = [
+        host("a", "zone = \"west\""),
+        host("bb", "state = \"draining\""),
+        host("ccc", "state = \"out\""),
+        fleet.into(),
+    ];
+    let settings = read(&text.concat()).unwrap();
+    let members = settings.members();
+    let shares: Vec<u32> = members.iter().map(|member| member.share.thousandths()).collect();
+    assert_eq!(shares, [1000, 0, 0]);
+    assert_eq!(members[0].zone.as_ref().unwrap().as_str(), "west");
+
+    let nobody = [host("a", "state = \"out\""), fleet.into()].concat();
+    assert!(problems(&nobody)[0].contains("found no host that is to get requests"));
+    let local = [host("a", ""), fleet.into(), "[placement]\nzones = \"local\"\n".into()].concat();
+    assert!(problems(&local)[0].contains("`placement.zone`: found no zone of this router"));
+}
+
+#[test]
+fn with_a_token_the_admin_api_may_be_reached_from_elsewhere() {
+    let open = "[embedded]\n[listen]\nadmin = \"0.0.0.0:9090\"\n";
+    assert!(read(open).is_err());
+    let settings = read(&format!("{open}[admin]\ntoken_env = \"FLEET_KEY\"\n")).unwrap();
+    assert!(settings.admin_token.is_some());
+}
+
+#[test]
+fn the_files_to_start_from_have_no_problems() {
+    struct Anything;
+    impl Surroundings for Anything {
+        fn variable(&self, _: &str) -> Option<String> {
+            Some("0123456789abcdef".to_owned())
+        }
+        fn read(&self, _: &Path) -> Result<String, String> {
+            Ok("0123456789abcdef".to_owned())
+        }
+        fn is_folder(&self, path: &Path) -> bool {
+            path.is_dir()
+        }
+    }
+    for name in ["dev.toml", "three-hosts.toml", "fleet.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(parse(&path, &text, &Anything).map(drop), Ok(()), "{name}");
+    }
 }
 
 #[test]

@@ -34,6 +34,10 @@ pub(crate) struct Host {
     said: Said,
     /// It said that it is shutting down.
     leaving: AtomicBool,
+    /// An operator wants it empty.
+    drained: AtomicBool,
+    /// An operator wants it left alone until then: milliseconds since it is known.
+    ejected_until: AtomicU64,
     in_flight: Arc<Gauge>,
     known_since: Instant,
 }
@@ -55,6 +59,8 @@ impl Host {
             health: Mutex::default(),
             said: Said::default(),
             leaving: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
+            ejected_until: AtomicU64::new(0),
             in_flight: Arc::default(),
             known_since: Instant::now(),
         }
@@ -118,6 +124,28 @@ impl Host {
         self.leaving.swap(leaving, Ordering::Relaxed) != leaving
     }
 
+    /// Returns whether that is a change.
+    pub(super) fn set_drained(&self, drained: bool) -> bool {
+        if !drained {
+            self.ejected_until.store(0, Ordering::Relaxed);
+        }
+        self.drained.swap(drained, Ordering::Relaxed) != drained
+    }
+
+    pub(super) fn eject_until(&self, then: Instant) {
+        self.ejected_until.store(self.age(then), Ordering::Relaxed);
+    }
+
+    /// Milliseconds since the host is known.
+    fn age(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.known_since).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_ejected(&self, now: Instant) -> bool {
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        until != 0 && self.age(now) < until
+    }
+
     pub(crate) fn standing(&self, now: Instant) -> Standing {
         if self.place.load().is_none() {
             return Standing::Absent;
@@ -125,7 +153,10 @@ impl Host {
         let health = *self.health();
         match health.state() {
             State::Down | State::Unknown => Standing::Down,
-            State::Up if self.leaving.load(Ordering::Relaxed) => Standing::Draining,
+            State::Up if self.leaving.load(Ordering::Relaxed) || self.drained.load(Ordering::Relaxed) => {
+                Standing::Draining
+            }
+            State::Up if self.is_ejected(now) => Standing::Ejected,
             State::Up if health.is_settling(now) => Standing::Settling,
             State::Up => Standing::Eligible,
         }

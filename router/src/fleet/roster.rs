@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use warmshard_config::cold_start::History;
+use warmshard_config::health::HealthPolicy;
 use warmshard_config::placement::{
-    Bound, HostIndex, Hosts, Placement, Standing, Total, WidthPolicy, ZoneOrder,
+    Bound, HostIndex, Hosts, Placement, Routes, Standing, Total, WidthPolicy, ZoneOrder,
 };
-use warmshard_config::units::{Epoch, HostId};
+use warmshard_config::shard_file::{PlacementSettings, Retries, Timeouts};
+use warmshard_config::units::{Epoch, FleetKey, HostId};
 
 use super::Host;
 
@@ -22,6 +24,18 @@ pub(crate) struct Spreading {
     pub(crate) soft_limit: u32,
 }
 
+impl From<&PlacementSettings> for Spreading {
+    fn from(settings: &PlacementSettings) -> Self {
+        Self {
+            zones: settings.zones.clone(),
+            width: settings.width,
+            bound: settings.bound,
+            soft_limit: settings.soft_limit,
+        }
+    }
+}
+
+#[cfg(test)]
 impl Default for Spreading {
     fn default() -> Self {
         let (zones, width, bound) = (ZoneOrder::default(), WidthPolicy::default(), Bound::default());
@@ -29,10 +43,35 @@ impl Default for Spreading {
     }
 }
 
+/// What becomes of requests, apart from where they go.
+#[derive(Debug, Clone)]
+pub(crate) struct Traffic {
+    pub(crate) routes: Routes,
+    pub(crate) key: FleetKey,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retries: Retries,
+    pub(crate) health: HealthPolicy,
+}
+
+#[cfg(test)]
+impl Default for Traffic {
+    fn default() -> Self {
+        let second = std::time::Duration::from_secs(1);
+        Self {
+            routes: Routes::default(),
+            key: FleetKey::parse("0123456789abcdef").unwrap(),
+            timeouts: Timeouts { connect: second, silence: second, client_idle: second, drain: second },
+            retries: Retries { hosts: 8 },
+            health: HealthPolicy::default(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Roster {
-    pub(super) placement: Box<dyn Placement>,
-    pub(super) spreading: Spreading,
+    pub(crate) placement: Box<dyn Placement>,
+    pub(crate) spreading: Spreading,
+    pub(crate) traffic: Traffic,
     /// In the order of the membership.
     hosts: Vec<Arc<Host>>,
 }
@@ -42,14 +81,15 @@ impl Roster {
     pub(super) fn new(
         placement: Box<dyn Placement>,
         spreading: Spreading,
+        traffic: Traffic,
         known: impl Fn(&HostId) -> Arc<Host>,
     ) -> Self {
         let hosts = placement.membership().members().iter().map(|member| known(&member.id)).collect();
-        Self { placement, spreading, hosts }
+        Self { placement, spreading, traffic, hosts }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        self.placement.epoch()
+        self.spreading.zones.epoch(self.placement.epoch())
     }
 
     pub(crate) fn hosts(&self) -> &[Arc<Host>] {

@@ -196,7 +196,7 @@ impl Workers {
     }
 
     /// Counts a request of a worker in.
-    pub(super) fn visit(&self, name: &WorkerName, roster: &Arc<Roster>) -> Visit {
+    pub(crate) fn visit(&self, name: &WorkerName, roster: &Arc<Roster>) -> Visit {
         let known = self.table.get(name).map(|worker| Arc::clone(&worker));
         let worker = known.unwrap_or_else(|| self.admit(name, roster));
         worker.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -229,8 +229,10 @@ impl Workers {
         }
     }
 
-    pub(crate) fn find(&self, name: &WorkerName) -> Option<Arc<Worker>> {
-        self.table.get(name).map(|worker| Arc::clone(&worker))
+    /// A worker as it is; one that nobody called yet is not remembered.
+    pub(super) fn look_at(&self, name: &WorkerName, roster: &Arc<Roster>) -> Arc<Worker> {
+        let known = self.table.get(name).map(|worker| Arc::clone(&worker));
+        known.unwrap_or_else(|| Arc::new(Worker::new(name.clone(), roster)))
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Worker>> {

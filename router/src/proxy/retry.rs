@@ -43,6 +43,8 @@ pub(crate) fn next_step(situation: &Situation) -> Option<Outcome> {
         Trouble::Refused => Some(Outcome::Refused),
         Trouble::Leaving => Some(Outcome::Leaving),
         Trouble::Lost if situation.idempotent || situation.nothing_sent => Some(Outcome::Failed),
+        // What answered is no isolate host, or one that lost its way.
+        Trouble::Garbage if situation.idempotent => Some(Outcome::Failed),
         // A silent host may still be working on it: asking another one would
         // double the load just when hosts are slow.
         Trouble::Lost | Trouble::Silent | Trouble::Garbage | Trouble::Client | Trouble::Router => None,
@@ -83,8 +85,10 @@ mod tests {
 
     #[test]
     fn other_troubles_end_the_request() {
-        for trouble in [Trouble::Silent, Trouble::Garbage, Trouble::Client, Trouble::Router] {
+        for trouble in [Trouble::Silent, Trouble::Client, Trouble::Router] {
             assert_eq!(next_step(&Situation { trouble, ..GET }), None, "{trouble:?}");
         }
+        assert_eq!(next_step(&Situation { trouble: Trouble::Garbage, ..POST }), None);
+        assert_eq!(next_step(&Situation { trouble: Trouble::Garbage, ..GET }), Some(Outcome::Failed));
     }
 }
