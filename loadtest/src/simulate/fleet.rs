@@ -1,13 +1,12 @@
 //! The hosts to simulate and the placement over them, as a shard file has them.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use warmshard_config::health::HealthPolicy;
 use warmshard_config::host_policy::pool::PoolLimits;
-use warmshard_config::placement::{Bound, Member, Placement, WidthPolicy, ZoneOrder};
-use warmshard_config::shard_file::{self, ExternalHost, Problems, Settings, Surroundings};
+use warmshard_config::placement::{Member, Membership, Placement};
+use warmshard_config::shard_file::{self, PlacementSettings, Problems, Settings, Surroundings};
 use warmshard_config::units::{HostId, Weight};
 
 use crate::scenario::Scenario;
@@ -32,21 +31,11 @@ pub(crate) enum FleetError {
     TooMany(usize),
 }
 
-/// How requests are spread, as routers have it.
-#[derive(Debug, Clone)]
-pub(crate) struct Spreading {
-    pub(crate) zones: ZoneOrder,
-    pub(crate) width: WidthPolicy,
-    pub(crate) bound: Bound,
-    pub(crate) soft_limit: u32,
-}
-
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     settings: Settings,
     pub(crate) members: Vec<Member>,
     pub(crate) limits: PoolLimits,
-    pub(crate) spreading: Spreading,
 }
 
 impl Fleet {
@@ -65,23 +54,22 @@ impl Fleet {
             None => settings.members(),
         };
         let limits = limits(&settings, scenario)?;
-        let spreading = Spreading {
-            zones: ZoneOrder::default(),
-            width: WidthPolicy::default(),
-            bound: Bound::default(),
-            soft_limit: 32,
-        };
-        Ok(Self { settings, members, limits, spreading })
+        Ok(Self { settings, members, limits })
     }
 
     /// The placement over these hosts, as the shard file asks for it.
     pub(crate) fn placement(&self, members: &[Member]) -> Box<dyn Placement> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let external =
-            members.iter().map(|member| ExternalHost { member: member.clone(), address }).collect();
-        let mut settings = self.settings.clone();
-        settings.fleet = shard_file::Fleet::External(external);
-        settings.build_placement()
+        self.settings.placement.policy.build(Membership::new(members.iter().cloned()))
+    }
+
+    /// How requests are spread.
+    pub(crate) fn spreading(&self) -> &PlacementSettings {
+        &self.settings.placement
+    }
+
+    /// The most hosts that one request is sent to.
+    pub(crate) fn most_hosts(&self) -> usize {
+        self.settings.retries.hosts.max(1) as usize
     }
 
     pub(crate) fn health(&self) -> HealthPolicy {

@@ -7,8 +7,8 @@ use warmshard_config::health::{Health, HealthPolicy, Observation, State};
 use warmshard_config::placement::{
     self, Ask, Bound, Decision, Elastic, HostIndex, Hosts, NoHost, Outcome, Standing, Total,
 };
+use warmshard_config::shard_file::PlacementSettings;
 
-use super::fleet::Spreading;
 use super::policy::PolicyName;
 
 /// What a host said about its load longer ago than this says nothing any more; as in the router.
@@ -81,7 +81,7 @@ impl Router {
         worker: u32,
         candidates: &[HostIndex],
         tried: &[(HostIndex, Outcome)],
-        spreading: &Spreading,
+        spreading: &PlacementSettings,
         now: Duration,
         draw: u64,
     ) -> Result<Decision, NoHost> {

@@ -1,15 +1,14 @@
 //! One policy from the first arrival to the last answer, in virtual time.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode};
 use warmshard_config::cold_start::{Answer, Cause};
 use warmshard_config::health::{HealthPolicy, Observation};
 use warmshard_config::host_policy::pool::SlotId;
-use warmshard_config::placement::{Candidates, HostIndex, Member, Outcome, Placement, Reason};
-use warmshard_config::units::{DeploymentId, HostId, ShardKey, Weight, WorkerName};
+use warmshard_config::placement::{Candidates, HostIndex, Member, Outcome, Placement, Ramp, Reason};
+use warmshard_config::units::{DeploymentId, HostId, ShardKey, Share, Weight, WorkerName};
 use warmshard_config::wire::StartKind;
 
 use super::agenda::Agenda;
@@ -39,6 +38,8 @@ enum What {
     },
     Finished(Box<Flight>),
     Event(usize),
+    /// A host's share changes.
+    RampStep,
     /// A router looks after a host that has died.
     Probe {
         router: u32,
@@ -84,6 +85,8 @@ struct World<'a> {
     luck: Random,
     restores: Random,
     measure: Measure,
+    /// Hosts that are being filled or emptied, and since when.
+    ramps: Vec<(HostId, Ramp, Duration)>,
     happened: Vec<Happened>,
     sent: u64,
 }
@@ -149,6 +152,7 @@ impl<'a> World<'a> {
             luck: Random::of(scenario.seed, 0x_1ac2),
             restores: Random::of(scenario.seed, 0x_2e57),
             measure: Measure::new(workers, scenario.duration, scenario.warmup),
+            ramps: Vec::new(),
             happened: Vec::new(),
             sent: 0,
         };
@@ -172,6 +176,7 @@ impl<'a> World<'a> {
                 What::Restored { host, slot, life } => self.hosts[host as usize].restored(slot, life),
                 What::Finished(flight) => self.finish(&flight, now),
                 What::Event(index) => self.happen(&self.scenario.events[index], now)?,
+                What::RampStep => self.ramp_step(now),
                 What::Probe { router, host, life } => self.probe(router, host, life, now),
             }
         }
@@ -203,11 +208,12 @@ impl<'a> World<'a> {
                 worker,
                 candidates,
                 &tried,
-                &self.fleet.spreading,
+                self.fleet.spreading(),
                 now,
                 draw.rotate_left(tried.len() as u32 * 7),
             );
-            let Ok(decision) = decision else {
+            let decision = decision.ok().filter(|_| tried.len() < self.fleet.most_hosts());
+            let Some(decision) = decision else {
                 self.routers[router].left(worker);
                 let outcome = Err(Failure::Status(StatusCode::SERVICE_UNAVAILABLE.as_u16()));
                 self.record(arrival, delay + simulated.hop, outcome);
@@ -347,15 +353,15 @@ impl<'a> World<'a> {
             }
             Action::KillHost { host } => self.kill(host, now),
             Action::AddHost { host, .. } => {
-                let mut members = self.placement.membership().members().to_vec();
+                let mut members = self.members();
                 members.retain(|member| member.id != *host);
                 members.push(Member::new(host.clone(), Weight::ONE));
-                self.membership(&members);
+                self.join(&members, now);
                 None
             }
-            Action::DrainHost { host, .. } => self.drain(host),
+            Action::DrainHost { host, .. } => self.drain(host, now),
             Action::ShardFile { file } => {
-                self.shard_file(file)?;
+                self.join(&fleet::members_of(file)?, now);
                 None
             }
             Action::Run { .. } => Some("cannot be simulated".to_owned()),
@@ -403,20 +409,68 @@ impl<'a> World<'a> {
         None
     }
 
-    fn drain(&mut self, host: &HostId) -> Option<String> {
-        let Some(number) = self.ids.iter().position(|id| id == host) else {
+    fn members(&self) -> Vec<Member> {
+        self.placement.membership().members().to_vec()
+    }
+
+    /// Empties a host step by step, as a reload of the shard file does.
+    fn drain(&mut self, host: &HostId, now: Duration) -> Option<String> {
+        if self.placement.membership().index_of(host).is_none() {
             return Some(format!("found no host `{host}`"));
-        };
-        self.hosts[number].drain();
-        let members: Vec<Member> = self.placement.membership().members().to_vec();
-        self.membership(&members.into_iter().filter(|member| member.id != *host).collect::<Vec<_>>());
+        }
+        self.ramps.retain(|(other, ..)| other != host);
+        self.ramps.push((host.clone(), Ramp::Drain, now));
+        self.ramp_step(now);
         None
     }
 
-    fn shard_file(&mut self, file: &Path) -> anyhow::Result<()> {
-        let members = fleet::members_of(file)?;
-        self.membership(&members);
-        Ok(())
+    /// Takes a membership over; hosts that are new are filled step by step.
+    fn join(&mut self, members: &[Member], now: Duration) {
+        let known = self.placement.membership();
+        let new: Vec<HostId> = members
+            .iter()
+            .filter(|member| known.index_of(&member.id).is_none())
+            .map(|member| member.id.clone())
+            .collect();
+        self.ramps.retain(|(host, ..)| members.iter().any(|member| member.id == *host));
+        self.ramps.extend(new.into_iter().map(|host| (host, Ramp::Fill, now)));
+        self.membership(&self.with_shares(members.to_vec(), now));
+        self.next_ramp_step(now);
+    }
+
+    fn ramp_step(&mut self, now: Duration) {
+        self.membership(&self.with_shares(self.members(), now));
+        let policy = self.fleet.spreading().ramp;
+        let over = |(_, _, began): &(HostId, Ramp, Duration)| policy.next_change(now - *began).is_none();
+        for (host, ramp, _) in self.ramps.extract_if(.., |ramp| over(ramp)).collect::<Vec<_>>() {
+            if ramp == Ramp::Drain
+                && let Some(number) = self.ids.iter().position(|id| *id == host)
+            {
+                self.hosts[number].drain();
+            }
+        }
+        self.next_ramp_step(now);
+    }
+
+    fn with_shares(&self, members: Vec<Member>, now: Duration) -> Vec<Member> {
+        let policy = self.fleet.spreading().ramp;
+        let share = |member: Member| {
+            match self.ramps.iter().find(|(host, ..)| *host == member.id) {
+                Some((_, ramp, began)) => member.with_share(policy.share(*ramp, now - *began)),
+                // One that was emptied stays so.
+                None if member.share == Share::NONE => member,
+                None => member.with_share(Share::FULL),
+            }
+        };
+        members.into_iter().map(share).collect()
+    }
+
+    fn next_ramp_step(&mut self, now: Duration) {
+        let policy = self.fleet.spreading().ramp;
+        let next = self.ramps.iter().filter_map(|(_, _, began)| Some(*began + policy.next_change(now - *began)?));
+        if let Some(next) = next.min() {
+            self.agenda.enter(nanoseconds(next), What::RampStep);
+        }
     }
 
     /// All routers have a new membership at once.
@@ -483,7 +537,7 @@ impl<'a> World<'a> {
 
 fn candidates(placement: &dyn Placement, fleet: &Fleet, worker: &WorkerName) -> Box<[HostIndex]> {
     let key = ShardKey::of_worker(worker.clone());
-    let all = Candidates::of(placement, &fleet.spreading.zones, &key).hosts;
+    let all = Candidates::of(placement, &fleet.spreading().zones, &key).hosts;
     all[..all.len().min(KEPT_CANDIDATES)].into()
 }
 
