@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use warmshard_config::units::{HostId, WorkerName};
@@ -41,6 +41,7 @@ pub(crate) enum EventsError {
 enum Deed {
     Run(Vec<CommandLine>),
     Kill { host: HostId, admin: SocketAddr },
+    Drain { host: HostId, admin: SocketAddr },
     Replace { file: PathBuf, text: Bytes },
 }
 
@@ -107,6 +108,10 @@ fn deed(
             let commands = each.iter().map(|worker| parse(&command.replace(WORKER, worker.as_str())));
             Ok(Deed::Run(commands.collect::<Result<_, _>>()?))
         }
+        Action::DrainHost { host, command: None } => {
+            let admin = admin.ok_or_else(|| needs("--admin, to ask the router for it, or a `command`"))?;
+            Ok(Deed::Drain { host: host.clone(), admin })
+        }
         Action::AddHost { command, .. } | Action::DrainHost { command, .. } => {
             let command = command
                 .as_deref()
@@ -141,6 +146,9 @@ impl Deed {
                 Ok(())
             }
             Self::Kill { host, admin } => kill(&host, admin).await,
+            Self::Drain { host, admin } => {
+                ask(admin, Method::POST, &format!("/drain?host={host}")).await.map(drop)
+            }
             Self::Replace { file, text } => {
                 replace(&file, &text).map_err(|error| format!("cannot write `{}`: {error}", file.display()))
             }
@@ -180,8 +188,15 @@ async fn kill(host: &HostId, admin: SocketAddr) -> Result<(), String> {
 }
 
 async fn hosts(admin: SocketAddr) -> Result<HostsReply, String> {
+    let body = ask(admin, Method::GET, "/hosts").await?;
+    serde_json::from_slice(&body).map_err(|error| format!("the answer to /hosts is not understood: {error}"))
+}
+
+/// The body of the admin listener's answer.
+async fn ask(admin: SocketAddr, method: Method, path: &str) -> Result<Vec<u8>, String> {
     let mut request = Request::new(Body::default());
-    *request.uri_mut() = http::Uri::from_static("/hosts");
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().map_err(|error| format!("`{path}`: {error}"))?;
     let name = http::HeaderValue::from_str(&admin.to_string()).map_err(|error| error.to_string())?;
     request.headers_mut().insert(http::header::HOST, name);
     let answer = tokio::time::timeout(PATIENCE, client::once(admin, request)).await;
@@ -189,9 +204,14 @@ async fn hosts(admin: SocketAddr) -> Result<HostsReply, String> {
         .unwrap_or(Err(Failure::Timeout))
         .map_err(|failure| format!("the admin listener at {admin} did not answer: {failure}"))?;
     if !reply.status.is_success() {
-        return Err(format!("the admin listener at {admin} answered {} to /hosts", reply.status));
+        let said = String::from_utf8_lossy(&body);
+        return Err(format!(
+            "the admin listener at {admin} answered {} to {path}: {}",
+            reply.status,
+            said.trim()
+        ));
     }
-    serde_json::from_slice(&body).map_err(|error| format!("the answer to /hosts is not understood: {error}"))
+    Ok(body)
 }
 
 /// Beside the file and renamed: the router never reads half of it.

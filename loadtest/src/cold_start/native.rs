@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Uri};
 
-use super::child::ChildGroup;
+use super::child::{ChildGroup, Input};
 use super::command::CommandLine;
 use super::samples::Measured;
 use crate::client::{self, Body, Failure};
@@ -46,7 +46,7 @@ impl NativeServer {
         let command = self.command.with_port(address.port());
 
         let begun = Instant::now();
-        let child = ChildGroup::spawn(command, &folder.path().join("output"))
+        let child = ChildGroup::spawn(command, Input::Nothing, &folder.path().join("output"))
             .map_err(|source| NativeError::Start { command: self.text(), source })?;
         let body = self.first_answer(address, &child, begun + self.timeout).await?;
         let took = begun.elapsed();

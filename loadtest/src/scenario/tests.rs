@@ -88,3 +88,16 @@ fn what_is_unknown_is_refused_with_its_place() {
     assert!(error(event).contains("explode"), "{}", error(event));
     assert!(error("[[events]]\nat = \"1s\"\naction = \"kill-host\"\nhst = \"a\"").contains("hst"));
 }
+
+#[test]
+fn the_scenarios_in_the_tree_are_in_order() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let scenario = ScenarioFile::read(&path).unwrap().resolve();
+        assert!(scenario.is_ok(), "{}: {scenario:?}", path.display());
+        found += 1;
+    }
+    assert!(found >= 5, "{found} scenarios");
+}

@@ -467,7 +467,8 @@ impl<'a> World<'a> {
 
     fn next_ramp_step(&mut self, now: Duration) {
         let policy = self.fleet.spreading().ramp;
-        let next = self.ramps.iter().filter_map(|(_, _, began)| Some(*began + policy.next_change(now - *began)?));
+        let next =
+            self.ramps.iter().filter_map(|(_, _, began)| Some(*began + policy.next_change(now - *began)?));
         if let Some(next) = next.min() {
             self.agenda.enter(nanoseconds(next), What::RampStep);
         }

@@ -6,8 +6,10 @@ mod deploys;
 mod faults;
 mod fleet;
 mod load;
+mod load_page;
 mod python_platform;
 mod router;
+mod simulator;
 
 use std::path::{Path, PathBuf};
 
