@@ -31,6 +31,8 @@ pub const START: &str = "x-warmshard-start";
 pub const HOST: &str = "x-warmshard-host";
 /// Host to client: microseconds the restore took; only when there was one.
 pub const RESTORE_US: &str = "x-warmshard-restore-us";
+/// Host to client: microseconds from the request's head to the answer's, on the host.
+pub const HOST_US: &str = "x-warmshard-host-us";
 /// Host to client: why the start was cold, see [`crate::cold_start::Cause`]; the
 /// host says what happened there, the router what it means for the fleet.
 pub const COLD: &str = "x-warmshard-cold";
@@ -49,7 +51,8 @@ pub const REFUSED: &str = "x-warmshard-refused";
 pub const LOAD: &str = "x-warmshard-load";
 
 /// The response headers of ours that a client gets to see.
-pub const SHOWN_TO_CLIENTS: [&str; 7] = [START, HOST, RESTORE_US, COLD, PLACED, DEPLOYMENT, REQUEST_ID];
+pub const SHOWN_TO_CLIENTS: [&str; 8] =
+    [START, HOST, RESTORE_US, HOST_US, COLD, PLACED, DEPLOYMENT, REQUEST_ID];
 
 /// Whether a header belongs to the conversation between router and host.
 pub fn is_ours(header: &str) -> bool {

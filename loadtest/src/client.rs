@@ -3,26 +3,29 @@
 //! The connection is driven by the task that uses it: no second task per connection, so
 //! no hand-over between threads is part of what gets measured.
 
+mod body;
+mod dial;
 mod reply;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::time::Instant;
 
-use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+pub use body::Body;
+pub use dial::{Dial, TlsError};
 pub use reply::{Failure, Reply};
 
-type Wire = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+type Wire = http1::Connection<TokioIo<dial::Wire>, Body>;
 
 #[derive(Debug)]
 pub struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Body>,
     /// None once it has ended: only when it is dropped does the sender learn of it.
     wire: Option<Pin<Box<Wire>>>,
 }
@@ -32,13 +35,13 @@ pub struct Connection {
 pub struct ExchangeError {
     pub failure: Failure,
     /// The request itself, when not a byte of it went out: safe to send elsewhere.
-    pub unsent: Option<Box<Request<Full<Bytes>>>>,
+    pub unsent: Option<Box<Request<Body>>>,
 }
 
 impl Connection {
-    pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address).await.map_err(|error| Failure::Connect(error.kind()))?;
-        stream.set_nodelay(true).map_err(|error| Failure::Connect(error.kind()))?;
+    /// `name` is what TLS asks the other side to be.
+    pub async fn open(dial: &Dial, name: &str) -> Result<Self, Failure> {
+        let stream = dial.open(name).await?;
         let (sender, wire) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::of(&error))?;
         Ok(Self { sender, wire: Some(Box::pin(wire)) })
@@ -47,7 +50,7 @@ impl Connection {
     /// Sends one request and reads the whole answer; `on_chunk` sees the body as it arrives.
     pub async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<Body>,
         mut on_chunk: impl FnMut(&[u8]),
     ) -> Result<Reply, ExchangeError> {
         let ready = poll_fn(|context| self.sender.poll_ready(context));
@@ -57,6 +60,7 @@ impl Connection {
             return Err(ExchangeError { failure: Failure::of(&error), unsent });
         }
 
+        let began = Instant::now();
         let sending = self.sender.try_send_request(request);
         let response = match drive(&mut self.wire, sending).await {
             Ok(response) => response,
@@ -67,7 +71,7 @@ impl Connection {
         };
 
         let (head, mut body) = response.into_parts();
-        let mut reply = Reply::from_head(head);
+        let mut reply = Reply::from_head(head, began.elapsed());
         while let Some(frame) = drive(&mut self.wire, body.frame()).await {
             let frame =
                 frame.map_err(|error| ExchangeError { failure: Failure::of(&error), unsent: None })?;
@@ -95,8 +99,8 @@ impl Connection {
 }
 
 /// One request over a connection of its own, with the body of its answer.
-pub async fn once(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<(Reply, Vec<u8>), Failure> {
-    let mut connection = Connection::open(address).await?;
+pub async fn once(address: SocketAddr, request: Request<Body>) -> Result<(Reply, Vec<u8>), Failure> {
+    let mut connection = Connection::open(&address.into(), "").await?;
     let mut body = Vec::new();
     let reply = connection.exchange(request, |chunk| body.extend_from_slice(chunk)).await;
     reply.map(|reply| (reply, body)).map_err(|error| error.failure)
@@ -123,8 +127,8 @@ mod tests {
     use super::*;
     use crate::test_server::{Answer, TestServer};
 
-    fn get(path: &str) -> Request<Full<Bytes>> {
-        Request::builder().uri(path).header("host", "hello.localhost").body(Full::default()).unwrap()
+    fn get(path: &str) -> Request<Body> {
+        Request::builder().uri(path).header("host", "hello.localhost").body(Body::default()).unwrap()
     }
 
     #[tokio::test]
@@ -133,7 +137,7 @@ mod tests {
             Answer::ok("hello").header("x-warmshard-start", "cold").header("x-warmshard-restore-us", "1234")
         })
         .await;
-        let mut connection = Connection::open(server.address()).await.unwrap();
+        let mut connection = Connection::open(&server.address().into(), "").await.unwrap();
         let mut body = Vec::new();
         let reply = connection.exchange(get("/"), |chunk| body.extend_from_slice(chunk)).await.unwrap();
         assert_eq!(body, b"hello");
@@ -146,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn one_connection_serves_many_requests() {
         let server = TestServer::answering(|_| Answer::ok("again")).await;
-        let mut connection = Connection::open(server.address()).await.unwrap();
+        let mut connection = Connection::open(&server.address().into(), "").await.unwrap();
         for _ in 0..10 {
             connection.exchange(get("/"), |_| ()).await.unwrap();
             assert!(connection.is_reusable());
@@ -157,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_on_a_connection_the_server_closed_is_handed_back() {
         let server = TestServer::answering(|_| Answer::ok("bye").header("connection", "close")).await;
-        let mut connection = Connection::open(server.address()).await.unwrap();
+        let mut connection = Connection::open(&server.address().into(), "").await.unwrap();
         connection.exchange(get("/"), |_| ()).await.unwrap();
         connection.closed().await;
         assert!(!connection.is_reusable());
@@ -166,11 +170,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_streamed_body_arrives_whole_and_without_a_length() {
+        let server = TestServer::answering(|request| {
+            assert!(!request.headers().contains_key("content-length"));
+            assert_eq!(request.headers()["transfer-encoding"], "chunked");
+            Answer::ok("read")
+        })
+        .await;
+        let mut request = get("/").map(|_| Body::repeated("0123456789".into(), 100));
+        *request.method_mut() = http::Method::POST;
+        let (reply, _) = once(server.address(), request).await.unwrap();
+        assert_eq!(reply.status.as_u16(), 200);
+    }
+
+    #[tokio::test]
     async fn a_refused_connection_says_so() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let failure = Connection::open(address).await.unwrap_err();
+        let failure = Connection::open(&address.into(), "").await.unwrap_err();
         assert_eq!(failure, Failure::Connect(std::io::ErrorKind::ConnectionRefused));
     }
 }

@@ -23,7 +23,7 @@ use crate::cli::ColdStartArgs;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::report::{self, ColdStartReport, Control};
-use command::CommandLine;
+pub(crate) use command::CommandLine;
 use fleet::{Addresses, Fleet};
 use forced::ForcedColdStart;
 use native::NativeServer;

@@ -17,19 +17,18 @@ mod board;
 mod dispatcher;
 mod lane;
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use tokio::sync::Notify;
 
+use crate::client::{Body, Dial};
 use crate::measure::Measure;
+use crate::scenario::Connection;
 use crate::schedule::Schedule;
 use board::Board;
 
@@ -39,12 +38,16 @@ const HEAD_START: Duration = Duration::from_millis(20);
 /// What is sent, where, when and under which limits.
 #[derive(Debug)]
 pub struct Plan {
-    pub address: SocketAddr,
+    pub dial: Dial,
     pub requests: Requests,
     pub schedule: Schedule,
     pub connections: NonZeroUsize,
     /// From the intended start to the last byte of the answer.
     pub timeout: Duration,
+    /// Requests due before this are sent and not counted.
+    pub warmup: Duration,
+    /// From the first request to the last one that may be due.
+    pub duration: Duration,
 }
 
 /// The requests of a run: the same for every worker but for the `Host` header.
@@ -52,18 +55,26 @@ pub struct Plan {
 pub struct Requests {
     pub method: Method,
     pub path: Uri,
-    pub body: Bytes,
+    pub headers: HeaderMap,
+    pub body: Body,
+    pub connection: Connection,
     /// One per worker, in the order of the list of workers.
     pub hosts: Vec<HeaderValue>,
 }
 
 impl Requests {
     /// Everything in it is shared and cheap to clone; the header map is the only allocation.
-    fn build(&self, worker: u32) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
+    fn build(&self, worker: u32) -> Request<Body> {
+        let mut request = Request::new(self.body.clone());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.path.clone();
+        if !self.headers.is_empty() {
+            *request.headers_mut() = self.headers.clone();
+        }
         request.headers_mut().insert(HOST, self.hosts[worker as usize].clone());
+        if self.connection == Connection::New {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         request
     }
 }
@@ -94,7 +105,8 @@ pub struct Run {
 
 impl Run {
     pub fn new(plan: Plan) -> Arc<Self> {
-        let measure = Mutex::new(Measure::new(plan.requests.hosts.len()));
+        let measure = Measure::new(plan.requests.hosts.len(), plan.duration, plan.warmup);
+        let measure = Mutex::new(measure);
         Arc::new(Self {
             board: Board::new(plan.connections),
             plan,
@@ -142,6 +154,11 @@ impl Run {
 
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// When the first request is due.
+    pub fn start(&self) -> Instant {
+        self.start
     }
 
     /// Time since the first request was due.

@@ -3,12 +3,16 @@
 //! | file | subject |
 //! |---|---|
 //! | `cli` | the command line |
+//! | `scenario` | what a load test does: a TOML file and flags |
 //! | `schedule` | when each request is meant to start: pure, from a load and a seed |
 //! | `driver` | sends a schedule, open loop |
 //! | `client`, `target` | one HTTP connection; where it goes |
-//! | `measure` | histograms and counts |
-//! | `report` | the table and the JSON of both commands |
+//! | `events` | what is done to the fleet during a run |
+//! | `measure` | histograms and counts, also over time |
+//! | `report` | tables, JSON, the page with plots, conditions and comparisons |
 //! | `run` | `loadtest run`, put together from the above |
+//! | `simulate` | `loadtest simulate`: a fleet that does not exist, in virtual time |
+//! | `compare` | `loadtest compare`: two reports |
 //! | `cold_start` | `loadtest cold-start`: a real fleet, forced cold starts, a native control |
 
 #![forbid(unsafe_code)]
@@ -16,14 +20,19 @@
 pub mod cli;
 pub mod client;
 pub mod cold_start;
+mod compare;
 pub mod driver;
+mod events;
 mod interrupt;
 pub mod measure;
 mod open_files;
+mod outcome;
 mod progress;
 pub mod report;
 mod run;
+pub mod scenario;
 pub mod schedule;
+pub mod simulate;
 pub mod target;
 #[cfg(test)]
 mod test_server;
@@ -62,12 +71,14 @@ fn perform(cli: Cli) -> anyhow::Result<ExitCode> {
     // part of what is measured.
     let mut runtime = match cli.command {
         Command::Run(_) => Builder::new_multi_thread(),
-        Command::ColdStart(_) => Builder::new_current_thread(),
+        Command::ColdStart(_) | Command::Compare(_) | Command::Simulate(_) => Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build()?;
     let result = match cli.command {
         Command::Run(args) => runtime.block_on(run::run(*args)),
         Command::ColdStart(args) => runtime.block_on(cold_start::run(*args)),
+        Command::Compare(args) => compare::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     // Requests still in flight after an interrupt are not waited for.
     runtime.shutdown_background();

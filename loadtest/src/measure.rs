@@ -4,9 +4,11 @@
 //! sent late, because the server kept every connection busy or the generator was slow,
 //! is late by that much here too.
 
+mod names;
 mod summary;
+mod timeline;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -15,14 +17,18 @@ use warmshard_config::wire::StartKind;
 
 use crate::client::{Failure, Reply};
 
+use names::Names;
 pub(crate) use summary::milliseconds;
 pub use summary::{Interval, Spread, Summary};
+pub use timeline::{Slice, Timeline};
 
 /// One request, once it is over.
 #[derive(Debug)]
 pub struct Sample {
     /// Index into the list of workers.
     pub worker: u32,
+    /// When it was meant to start, from the start of the run.
+    pub due: Duration,
     /// From the intended start to the last byte, or to the failure.
     pub latency: Duration,
     /// From the intended start to the attempt to send; none for a request that had to
@@ -31,11 +37,23 @@ pub struct Sample {
     pub outcome: Result<Reply, Failure>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// One worker's requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerCount {
     pub requests: u64,
     pub cold: u64,
     pub failed: u64,
+    /// The hosts that have answered for it.
+    pub hosts: Vec<u16>,
+    /// Those of the slice of time it was last asked for in.
+    recent: (u32, Vec<u16>),
+}
+
+/// One host's answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HostCount {
+    pub requests: u64,
+    pub cold: u64,
 }
 
 #[derive(Debug)]
@@ -45,11 +63,19 @@ pub struct Measure {
     /// One per start kind, and a last one for answers that do not say.
     by_start: [Histogram<u64>; StartKind::ALL.len() + 1],
     restore: Histogram<u64>,
+    first_byte: Histogram<u64>,
+    hop: Histogram<u64>,
     lag: Histogram<u64>,
     errors: BTreeMap<Failure, u64>,
-    hosts: HashMap<Box<[u8]>, u64>,
+    hosts: Names<HostCount>,
+    causes: Names<u64>,
     workers: Vec<WorkerCount>,
     body_bytes: u64,
+    evictions: u64,
+    timeline: Timeline,
+    counted_from: Duration,
+    /// Requests of the warm-up, which are counted nowhere else.
+    warmup: u64,
     /// Latencies since the last look, for the progress line.
     recent: Histogram<u64>,
 }
@@ -65,56 +91,106 @@ pub struct Glance {
 }
 
 impl Measure {
-    pub fn new(workers: usize) -> Self {
+    pub fn new(workers: usize, duration: Duration, counted_from: Duration) -> Self {
         Self {
             all: histogram(),
             failed: histogram(),
             by_start: std::array::from_fn(|_| histogram()),
             restore: histogram(),
+            first_byte: histogram(),
+            hop: histogram(),
             lag: histogram(),
             errors: BTreeMap::new(),
-            hosts: HashMap::new(),
+            hosts: Names::default(),
+            causes: Names::default(),
             workers: vec![WorkerCount::default(); workers],
             body_bytes: 0,
+            evictions: 0,
+            timeline: Timeline::new(duration),
+            counted_from,
+            warmup: 0,
             recent: histogram(),
         }
     }
 
     pub fn record(&mut self, sample: &Sample) {
-        add(&mut self.all, sample.latency);
         add(&mut self.recent, sample.latency);
+        if sample.due < self.counted_from {
+            self.warmup += 1;
+            return;
+        }
+        add(&mut self.all, sample.latency);
         if let Some(lag) = sample.lag {
             add(&mut self.lag, lag);
         }
+        let at = self.timeline.index(sample.due);
+        let slice = self.timeline.slice_mut(at);
+        slice.requests += 1;
+        slice.add_latency(sample.latency);
         let worker = &mut self.workers[sample.worker as usize];
         worker.requests += 1;
+        let at_slice = at as u32 + 1;
+        if worker.recent.0 != at_slice {
+            worker.recent.0 = at_slice;
+            worker.recent.1.clear();
+            slice.workers += 1;
+        }
         match &sample.outcome {
-            Ok(reply) if reply.status.as_u16() < 400 => {
-                worker.cold += u64::from(reply.start == Some(StartKind::Cold));
-                self.record_reply(reply, sample.latency);
-            }
-            Ok(reply) => self.record_failure(Failure::Status(reply.status.as_u16()), sample),
-            Err(failure) => self.record_failure(*failure, sample),
+            Ok(reply) if reply.status.as_u16() < 400 => self.record_reply(reply, sample, at),
+            Ok(reply) => self.record_failure(Failure::Status(reply.status.as_u16()), sample, at),
+            Err(failure) => self.record_failure(*failure, sample, at),
         }
     }
 
-    fn record_reply(&mut self, reply: &Reply, latency: Duration) {
-        add(&mut self.by_start[slot(reply.start)], latency);
+    fn record_reply(&mut self, reply: &Reply, sample: &Sample, at: usize) {
+        add(&mut self.by_start[slot(reply.start)], sample.latency);
+        add(&mut self.first_byte, reply.first_byte);
         if let Some(restore) = reply.restore {
             add(&mut self.restore, restore);
         }
+        if let Some(at_host) = reply.at_host {
+            add(&mut self.hop, reply.first_byte.saturating_sub(at_host));
+        }
         self.body_bytes += reply.body_bytes;
+        let is_cold = reply.start == Some(StartKind::Cold);
+        let slice = self.timeline.slice_mut(at);
+        slice.labelled += u64::from(reply.start.is_some());
+        slice.cold += u64::from(is_cold);
+        slice.waited += u64::from(reply.start == Some(StartKind::Waited));
+        if is_cold {
+            let cause = reply.cause.as_ref().map_or(&b"unknown"[..], |cause| cause.as_bytes());
+            let (index, count) = self.causes.entry(cause);
+            *count += 1;
+            slice.add_cause(index);
+        }
+        let worker = &mut self.workers[sample.worker as usize];
+        worker.cold += u64::from(is_cold);
         if let Some(host) = &reply.host {
-            match self.hosts.get_mut(host.as_bytes()) {
-                Some(count) => *count += 1,
-                None => {
-                    self.hosts.insert(host.as_bytes().into(), 1);
+            let (index, count) = self.hosts.entry(host.as_bytes());
+            count.requests += 1;
+            count.cold += u64::from(is_cold);
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            if !worker.recent.1.contains(&index) {
+                worker.recent.1.push(index);
+                slice.pairs += 1;
+                if !worker.hosts.contains(&index) {
+                    worker.hosts.push(index);
                 }
             }
         }
     }
 
-    fn record_failure(&mut self, failure: Failure, sample: &Sample) {
+    /// Isolates were dropped to make room for others.
+    pub fn record_evictions(&mut self, at: Duration, evictions: u64) {
+        if at >= self.counted_from {
+            self.evictions += evictions;
+            let index = self.timeline.index(at);
+            self.timeline.slice_mut(index).evictions += evictions;
+        }
+    }
+
+    fn record_failure(&mut self, failure: Failure, sample: &Sample, at: usize) {
+        self.timeline.slice_mut(at).failed += 1;
         add(&mut self.failed, sample.latency);
         *self.errors.entry(failure).or_default() += 1;
         self.workers[sample.worker as usize].failed += 1;
@@ -181,9 +257,45 @@ impl Measure {
         &self.errors
     }
 
-    /// Requests per host, by name.
-    pub fn hosts(&self) -> BTreeMap<String, u64> {
-        self.hosts.iter().map(|(host, count)| (String::from_utf8_lossy(host).into_owned(), *count)).collect()
+    /// Answers per host, by name.
+    pub fn hosts(&self) -> BTreeMap<String, HostCount> {
+        self.hosts.iter().map(|(host, count)| (host.to_owned(), *count)).collect()
+    }
+
+    /// Cold starts by cause, in the order in which causes appeared.
+    pub fn causes(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.causes.iter().map(|(cause, count)| (cause, *count))
+    }
+
+    pub fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// Requests of the warm-up.
+    pub fn warmup(&self) -> u64 {
+        self.warmup
+    }
+
+    pub fn first_byte(&self) -> Option<Summary> {
+        Summary::of(&self.first_byte)
+    }
+
+    /// What router and network add to the host's own time.
+    pub fn hop(&self) -> Option<Summary> {
+        Summary::of(&self.hop)
+    }
+
+    /// The distribution as points of quantile and milliseconds; empty without values.
+    pub fn cdf_of(&self, start: Option<StartKind>) -> Vec<(f64, f64)> {
+        summary::cdf(&self.by_start[slot(start)])
+    }
+
+    pub fn cdf(&self) -> Vec<(f64, f64)> {
+        summary::cdf(&self.all)
     }
 
     /// In the order of the list of workers.
@@ -228,17 +340,24 @@ mod tests {
             restore: (start == Some(StartKind::Cold)).then(|| Duration::from_micros(900)),
             host: Some(HeaderValue::from_static("host-a")),
             body_bytes: 10,
+            first_byte: Duration::from_micros(950),
+            at_host: Some(Duration::from_micros(700)),
+            cause: (start == Some(StartKind::Cold)).then(|| HeaderValue::from_static("first")),
         }
     }
 
     fn sample(worker: u32, milliseconds: u64, outcome: Result<Reply, Failure>) -> Sample {
         let latency = Duration::from_millis(milliseconds);
-        Sample { worker, latency, lag: Some(Duration::from_micros(50)), outcome }
+        Sample { worker, due: Duration::ZERO, latency, lag: Some(Duration::from_micros(50)), outcome }
+    }
+
+    fn measure(workers: usize) -> Measure {
+        Measure::new(workers, Duration::from_secs(10), Duration::ZERO)
     }
 
     #[test]
     fn requests_are_told_apart_by_how_they_started() {
-        let mut measure = Measure::new(2);
+        let mut measure = measure(2);
         for _ in 0..98 {
             measure.record(&sample(0, 1, Ok(reply(StartKind::Warm, 200))));
         }
@@ -248,17 +367,25 @@ mod tests {
         assert_eq!(measure.started(Some(StartKind::Cold)), 1);
         let rate = measure.cold_rate().unwrap();
         assert_eq!((rate.hits, rate.of), (1, 100));
-        assert_eq!(measure.workers()[1], WorkerCount { requests: 2, cold: 1, failed: 0 });
-        assert_eq!(measure.hosts(), BTreeMap::from([("host-a".to_owned(), 100)]));
+        let worker = &measure.workers()[1];
+        assert_eq!((worker.requests, worker.cold, worker.failed), (2, 1, 0));
+        assert_eq!(
+            measure.hosts(),
+            BTreeMap::from([("host-a".to_owned(), HostCount { requests: 100, cold: 1 })])
+        );
         let cold = measure.latency_of(Some(StartKind::Cold)).unwrap();
         assert!((cold.p50 - 20.0).abs() < 0.05, "{cold:?}");
         assert_eq!(measure.restore().unwrap().n, 1);
+        assert_eq!(measure.causes().collect::<Vec<_>>(), [("first", 1)]);
+        assert!((measure.hop().unwrap().p50 - 0.25).abs() < 0.001);
+        let slice = &measure.timeline().slices()[0];
+        assert_eq!((slice.requests, slice.cold, slice.workers, slice.pairs), (100, 1, 2, 2));
         assert_eq!(measure.latency_of(Some(StartKind::Spare)), None);
     }
 
     #[test]
     fn failures_are_counted_by_kind_and_stay_in_the_latency() {
-        let mut measure = Measure::new(1);
+        let mut measure = measure(1);
         measure.record(&sample(0, 1, Ok(reply(StartKind::Warm, 200))));
         measure.record(&sample(0, 5, Ok(reply(StartKind::Warm, 503))));
         measure.record(&sample(0, 10_000, Err(Failure::Timeout)));
@@ -273,7 +400,7 @@ mod tests {
 
     #[test]
     fn answers_without_the_header_do_not_dilute_the_cold_rate() {
-        let mut measure = Measure::new(1);
+        let mut measure = measure(1);
         measure.record(&sample(0, 1, Ok(reply(None, 200))));
         assert_eq!(measure.cold_rate(), None);
         measure.record(&sample(0, 1, Ok(reply(StartKind::Cold, 200))));
@@ -282,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_glance_covers_what_came_since_the_last_one() {
-        let mut measure = Measure::new(1);
+        let mut measure = measure(1);
         measure.record(&sample(0, 50, Ok(reply(StartKind::Cold, 200))));
         assert_eq!(measure.glance().recent, 1);
         measure.record(&sample(0, 1, Ok(reply(StartKind::Warm, 200))));

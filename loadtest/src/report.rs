@@ -1,8 +1,12 @@
-//! What the two commands print and write. Every field of the JSON is listed in
+//! What the commands print and write. Every field of the JSON is listed in
 //! `loadtest/REPORTS.md`; a test holds that page and the code together.
 
 mod cold_start;
+mod compare;
+mod condition;
+mod page;
 mod run;
+mod simulation;
 mod table;
 
 use std::io::Write;
@@ -11,7 +15,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use cold_start::{ColdStartReport, Control, PUBLISHED, Published, Ratio};
-pub use run::RunReport;
+pub(crate) use compare::compare;
+pub use condition::{Condition, ConditionError};
+pub use page::write_html;
+pub(crate) use run::{Circumstances, Generator, LATE_MS};
+pub use run::{EventReport, Happened, RunReport};
+pub use simulation::SimulationReport;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the report to `{}`; the table above is complete", path.display())]
@@ -35,13 +44,18 @@ pub fn write_json(path: &Path, report: &impl Serialize) -> Result<(), WriteError
 }
 
 fn replace(path: &Path, report: &impl Serialize) -> std::io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(report)?;
+    text.push(b'\n');
+    replace_text(path, &text)
+}
+
+fn replace_text(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, report)?;
-    file.write_all(b"\n")?;
+    file.write_all(text)?;
     file.persist(path)?;
     Ok(())
 }

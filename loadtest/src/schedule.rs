@@ -5,34 +5,77 @@
 //! schedule down, so every request it delays is late by what a real client would have
 //! waited.
 
-mod random;
+mod popularity;
+mod profile;
+pub(crate) mod random;
+mod stream;
+mod trace;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use random::Random;
+pub use popularity::Popularity;
+pub use profile::{Profile, Shape, ShapeError};
+pub use stream::Stream;
+pub use trace::{Part, Trace, TraceError};
 
 /// More than this many requests would not fit a sensible amount of memory (16 bytes each).
 pub const MAX_REQUESTS: usize = 50_000_000;
 
 /// The load that was asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Load {
-    pub rate: Rate,
-    pub duration: Duration,
+    /// The factor of all rates over time.
+    pub profile: Profile,
     pub arrivals: Arrivals,
-    pub workers: NonZeroUsize,
+    /// Requests per second of each worker, where the factor is 1.
+    pub rates: Vec<f64>,
+    /// The factor of workers that follow the day, if some do.
+    pub daily: Option<Profile>,
     pub seed: u64,
 }
 
+impl Load {
+    pub fn new(
+        shape: &Shape,
+        duration: Duration,
+        arrivals: Arrivals,
+        rates: Vec<f64>,
+        seed: u64,
+    ) -> Result<Self, ShapeError> {
+        let daily = if arrivals == Arrivals::Azure { stream::daily(shape, duration) } else { None };
+        Ok(Self { profile: Profile::new(shape, duration)?, arrivals, rates, daily, seed })
+    }
+
+    /// How many requests there will be, about.
+    pub fn expected(&self) -> f64 {
+        self.rates.iter().sum::<f64>() * self.profile.total()
+    }
+
+    /// Whether a worker's next arrival is known before it comes: where each has its own process.
+    pub fn foresees(&self) -> bool {
+        !matches!(self.arrivals, Arrivals::Constant | Arrivals::Poisson)
+    }
+
+    /// The same load gives the same arrivals, on every machine.
+    pub fn stream(&self) -> Stream {
+        Stream::of(self)
+    }
+}
+
 /// How requests follow one another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arrivals {
-    /// One every 1/rate seconds
+    /// One every 1/rate seconds over all workers
     Constant,
     /// Independent of one another, 1/rate seconds apart on average (exponential gaps)
     Poisson,
+    /// Each worker on a clock of its own
+    Periodic,
+    /// Each worker in bursts: gaps with this coefficient of variation
+    Bursty { variation: f64 },
+    /// Of the workers 16 % periodic, 44 % Poisson, 40 % in bursts; half of them follow the day
+    Azure,
 }
 
 /// Requests per second: finite and greater than zero.
@@ -92,25 +135,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The same load gives the same schedule, on every machine.
+    /// All arrivals of a load at once.
     pub fn plan(load: &Load) -> Result<Self, ScheduleError> {
-        let expected = load.rate.per_second() * load.duration.as_secs_f64();
+        let expected = load.expected();
         if expected > MAX_REQUESTS as f64 {
             return Err(ScheduleError::TooMany(expected));
         }
-        let mut random = Random::seeded(load.seed);
-        let mut due = Vec::with_capacity(expected as usize + 1);
-        match load.arrivals {
-            Arrivals::Constant => constant(load, &mut due),
-            Arrivals::Poisson => poisson(load, &mut random, &mut due),
-        }
-        if due.is_empty() {
-            return Err(ScheduleError::Empty);
-        }
-        let workers = load.workers.get() as u64;
-        let arrivals =
-            due.into_iter().map(|due_ns| Arrival { due_ns, worker: random.below(workers) as u32 }).collect();
-        Ok(Self { arrivals })
+        Self::of(load.stream().collect())
+    }
+
+    /// Arrivals that are known, in the order they are due.
+    pub fn of(arrivals: Vec<Arrival>) -> Result<Self, ScheduleError> {
+        if arrivals.is_empty() { Err(ScheduleError::Empty) } else { Ok(Self { arrivals }) }
     }
 
     pub fn arrivals(&self) -> &[Arrival] {
@@ -126,35 +162,13 @@ impl Schedule {
     }
 }
 
-fn constant(load: &Load, due: &mut Vec<u64>) {
-    let gap = 1e9 / load.rate.per_second();
-    let end = load.duration.as_nanos() as f64;
-    // Multiplied, not added up: a sum of gaps would drift.
-    due.extend((0u64..).map(|index| index as f64 * gap).take_while(|&at| at < end).map(|at| at as u64));
-}
-
-fn poisson(load: &Load, random: &mut Random, due: &mut Vec<u64>) {
-    let mean_gap = 1e9 / load.rate.per_second();
-    let end = load.duration.as_nanos() as f64;
-    let mut at = random.exponential() * mean_gap;
-    while at < end {
-        due.push(at as u64);
-        at += random.exponential() * mean_gap;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn load(arrivals: Arrivals, rate: f64, seconds: u64, seed: u64) -> Load {
-        Load {
-            rate: Rate(rate),
-            duration: Duration::from_secs(seconds),
-            arrivals,
-            workers: NonZeroUsize::new(3).unwrap(),
-            seed,
-        }
+        let rates = Popularity::Uniform.rates(3, Some(rate));
+        Load::new(&Shape::Constant {}, Duration::from_secs(seconds), arrivals, rates, seed).unwrap()
     }
 
     #[test]
@@ -206,6 +220,39 @@ mod tests {
         for count in counts {
             assert!((9_500..10_500).contains(&count), "{counts:?}");
         }
+    }
+
+    #[test]
+    fn every_kind_of_arrivals_has_the_rate() {
+        let kinds = [
+            Arrivals::Constant,
+            Arrivals::Poisson,
+            Arrivals::Periodic,
+            Arrivals::Bursty { variation: 3.0 },
+            Arrivals::Azure,
+        ];
+        for arrivals in kinds {
+            let rates = Popularity::Zipf { exponent: 0.8 }.rates(400, Some(200.0));
+            let load =
+                Load::new(&Shape::Constant {}, Duration::from_secs(86_400), arrivals, rates, 2).unwrap();
+            let short = load.stream().take(1_000_000).last().unwrap();
+            let rate = 1_000_000.0 / short.due().as_secs_f64();
+            // A million requests are a bit more than an hour: the day has not averaged out.
+            let expected = if arrivals == Arrivals::Azure { 110.0..190.0 } else { 196.0..204.0 };
+            assert!(expected.contains(&rate), "{arrivals:?}: {rate} per second");
+        }
+    }
+
+    #[test]
+    fn periodic_workers_keep_their_period_under_a_ramp() {
+        let rates = vec![1.0];
+        let shape = Shape::Ramp { from: 1.0, to: 3.0 };
+        let load = Load::new(&shape, Duration::from_secs(100), Arrivals::Periodic, rates, 3).unwrap();
+        let due: Vec<f64> = load.stream().map(|arrival| arrival.due().as_secs_f64()).collect();
+        assert_eq!(due.len(), 200);
+        let gaps: Vec<f64> = due.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.is_sorted_by(|a, b| a > b), "gaps shrink evenly");
+        assert!((gaps[0] - 1.0).abs() < 0.03 && (gaps[198] - 1.0 / 3.0).abs() < 0.03);
     }
 
     #[test]

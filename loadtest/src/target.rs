@@ -14,7 +14,7 @@ const PLACEHOLDER: &str = "{worker}";
 pub enum TargetError {
     #[error("found `{found}`, expected a URL such as `http://127.0.0.1:8080`")]
     NotAUrl { found: String },
-    #[error("found the scheme `{found}`, expected `http`; point it at a plain-text listener")]
+    #[error("found the scheme `{found}`, expected `http` or `https`")]
     Scheme { found: String },
     #[error("`{host}` has no address; use one that resolves, or an IP address")]
     Unresolved { host: String, source: Option<std::io::Error> },
@@ -26,16 +26,22 @@ pub enum TargetError {
     Path { found: String },
 }
 
-/// `http://HOST[:PORT][/PATH]`
+/// `http[s]://HOST[:PORT][/PATH]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
     host: String,
     port: u16,
     path: String,
+    tls: bool,
 }
 
 impl BaseUrl {
+    /// Whether it begins with `https`.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// The path of the URL, `/` when it has none.
     pub fn path(&self) -> &str {
         &self.path
@@ -68,6 +74,7 @@ impl From<SocketAddr> for BaseUrl {
             host: address.ip().to_string(),
             port: address.port(),
             path: "/".to_owned(),
+            tls: false,
         }
     }
 }
@@ -79,18 +86,20 @@ impl FromStr for BaseUrl {
         let not_a_url = || TargetError::NotAUrl { found: text.to_owned() };
         let uri: Uri = text.parse().map_err(|_| not_a_url())?;
         let host = uri.host().ok_or_else(not_a_url)?;
-        match uri.scheme_str() {
-            Some("http") => {}
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             Some(other) => {
                 return Err(TargetError::Scheme { found: other.to_owned() });
             }
             None => return Err(not_a_url()),
-        }
+        };
         Ok(Self {
             text: text.trim_end_matches('/').to_owned(),
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+            port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            tls,
         })
     }
 }
@@ -149,9 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_plain_http_is_refused_by_name() {
+    fn what_is_not_http_is_refused_by_name() {
         let error = |text: &str| text.parse::<BaseUrl>().unwrap_err().to_string();
-        assert!(error("https://a").contains("`https`"));
+        assert!(error("ftp://a").contains("`ftp`"));
+        assert!("https://a".parse::<BaseUrl>().unwrap().is_tls());
         assert!(error("127.0.0.1:8080").contains("expected a URL"));
         assert!(error("").contains("expected a URL"));
     }

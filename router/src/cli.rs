@@ -10,6 +10,7 @@ use warmshard_config::shard_file::{self, Settings};
 use warmshard_config::units::WorkerName;
 
 use crate::embedded::HostProgram;
+use crate::shutdown::Leash;
 use crate::{server, shard_commands, surroundings, telemetry};
 
 /// The first argument that makes this executable an isolate host instead.
@@ -52,6 +53,10 @@ struct Start {
     /// The file is written anew when a host was restarted.
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
+
+    /// Stop when standard input ends, as it does when the parent process dies
+    #[arg(long)]
+    exit_with_parent: bool,
 
     /// Start this executable as embedded isolate host instead of the router's own
     #[arg(long, value_name = "PROGRAM", hide = true)]
@@ -154,7 +159,8 @@ fn serve(start: Start) -> ExitCode {
     };
     let program = start.isolate_host.map_or_else(HostProgram::own, |path| Ok(HostProgram::at(path)));
     let outcome = program.map_err(Into::into).and_then(|program| {
-        server::run(server::Start { file, text, settings, program, ready_file: start.ready_file })
+        let leash = if start.exit_with_parent { Leash::StandardInput } else { Leash::None };
+        server::run(server::Start { file, text, settings, program, ready_file: start.ready_file, leash })
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -197,6 +203,7 @@ mod tests {
         let parse = |args: &[&str]| Arguments::try_parse_from([&["router"], args].concat());
         assert!(parse(&[]).unwrap().command.is_none());
         let start = parse(&["--config", "a.toml", "--ready-file", "r.json"]).unwrap().start;
+        assert!(!start.exit_with_parent);
         assert_eq!(start.config, Some("a.toml".into()));
         assert_eq!(start.ready_file, Some("r.json".into()));
         let Some(Command::Check { file }) = parse(&["check", "b.toml"]).unwrap().command else {

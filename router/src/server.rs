@@ -30,7 +30,7 @@ use crate::embedded::{Embedded, HostProgram, Hosts};
 use crate::fleet::{Fleet, Spreading, Traffic};
 use crate::proxy::Proxy;
 use crate::reload::Reloader;
-use crate::shutdown::{InFlight, Signals};
+use crate::shutdown::{InFlight, Leash, Signals};
 use crate::{admin, listeners, metric, probe};
 
 /// What a start needs.
@@ -41,6 +41,7 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
     pub(crate) program: HostProgram,
     pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) leash: Leash,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -57,8 +58,8 @@ pub(crate) fn run(start: Start) -> Result<(), Failure> {
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
-    let Start { file, text, settings, program, ready_file } = start;
-    let mut signals = Signals::listen()?;
+    let Start { file, text, settings, program, ready_file, leash } = start;
+    let mut signals = Signals::listen(leash)?;
     let data = listeners::bind(settings.listen.data, "listen.data")?;
     let admin = listeners::bind(settings.listen.admin, "listen.admin")?;
     let addresses = Addresses { data: data.local_addr()?, admin: admin.local_addr()? };

@@ -5,26 +5,62 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-/// The signals that ask the router to stop.
+/// Whether the router ends with whoever holds its standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leash {
+    None,
+    StandardInput,
+}
+
+/// What asks the router to stop: signals, and the end of its parent if that is wanted.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    parent: Option<oneshot::Receiver<()>>,
 }
 
 impl Signals {
-    pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    pub(crate) fn listen(leash: Leash) -> std::io::Result<Self> {
+        let parent = match leash {
+            Leash::None => None,
+            Leash::StandardInput => Some(end_of_input()?),
+        };
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, parent })
     }
 
     /// Waits for the next one and returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
+        let parent = async {
+            match &mut self.parent {
+                Some(parent) => drop(parent.await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            () = parent => {
+                // It ends once; what is asked for a second time is asked by a signal.
+                self.parent = None;
+                "the end of the parent process"
+            }
         }
     }
+}
+
+/// Resolves when standard input ends. A thread of its own: reading it cannot be cancelled, and
+/// must not hold up the end of the process.
+fn end_of_input() -> std::io::Result<oneshot::Receiver<()>> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        // However it ends, nobody holds the other end any more.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = sender.send(());
+    })?;
+    Ok(receiver)
 }
 
 /// Counts requests in flight, so that stopping can wait for them.

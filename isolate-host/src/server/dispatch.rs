@@ -44,7 +44,7 @@ pub(super) async fn handle<R: Runtime>(
         Ok(response) => response,
         Err(failure) => respond::failure(&failure, &id),
     };
-    respond::stamp(response.headers_mut(), host);
+    respond::stamp(response.headers_mut(), host, began.elapsed());
     tracing::debug!(
         request = id,
         ?worker,

@@ -1,5 +1,7 @@
 //! Every error of the host as a reply, and the headers every reply has.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -126,11 +128,12 @@ fn guest_reply(fault: &GuestFault) -> Reply {
 }
 
 /// Marks any reply with who made it and how loaded it is.
-pub(super) fn stamp<R: Runtime>(headers: &mut HeaderMap, host: &Host<R>) {
+pub(super) fn stamp<R: Runtime>(headers: &mut HeaderMap, host: &Host<R>, took: Duration) {
     let value = |text: &str| HeaderValue::from_str(text).ok();
     headers.extend(value(host.id.as_str()).map(|id| (header::HeaderName::from_static(wire::HOST), id)));
     let load = value(&host.isolates.load().to_string());
     headers.extend(load.map(|load| (header::HeaderName::from_static(wire::LOAD), load)));
+    headers.insert(wire::HOST_US, HeaderValue::from(took.as_micros() as u64));
 }
 
 pub(super) fn json(status: StatusCode, text: String) -> Response<ResponseBody> {

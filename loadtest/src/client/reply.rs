@@ -17,15 +17,30 @@ pub struct Reply {
     /// The header's own shared bytes: nothing is copied per request.
     pub host: Option<HeaderValue>,
     pub body_bytes: u64,
+    /// From sending the request to the head of the answer.
+    pub first_byte: Duration,
+    /// How much of that the host had it.
+    pub at_host: Option<Duration>,
+    /// Why there had to be a restore.
+    pub cause: Option<HeaderValue>,
 }
 
 impl Reply {
-    pub(super) fn from_head(mut head: response::Parts) -> Self {
+    pub(super) fn from_head(mut head: response::Parts, first_byte: Duration) -> Self {
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let start = text(wire::START).and_then(|word| word.parse().ok());
-        let restore =
-            text(wire::RESTORE_US).and_then(|number| number.parse().ok()).map(Duration::from_micros);
-        Self { status: head.status, start, restore, host: head.headers.remove(wire::HOST), body_bytes: 0 }
+        let micros = |name| text(name).and_then(|number| number.parse().ok()).map(Duration::from_micros);
+        let (restore, at_host) = (micros(wire::RESTORE_US), micros(wire::HOST_US));
+        Self {
+            status: head.status,
+            start,
+            restore,
+            host: head.headers.remove(wire::HOST),
+            body_bytes: 0,
+            first_byte,
+            at_host,
+            cause: head.headers.remove(wire::COLD),
+        }
     }
 }
 
@@ -34,6 +49,8 @@ impl Reply {
 pub enum Failure {
     #[error("no connection: {0}")]
     Connect(io::ErrorKind),
+    #[error("no TLS connection")]
+    Tls,
     #[error("no complete answer in time")]
     Timeout,
     #[error("the connection was closed before the answer was complete")]
@@ -50,6 +67,7 @@ impl Failure {
         match self {
             Self::Connect(io::ErrorKind::ConnectionRefused) => "connection_refused".into(),
             Self::Connect(_) => "connect_failed".into(),
+            Self::Tls => "tls_failed".into(),
             Self::Timeout => "timeout".into(),
             Self::Closed => "connection_closed".into(),
             Self::NotHttp => "not_http".into(),

@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::Full;
 use warmshard_config::units::WorkerName;
 use warmshard_config::wire::Evicted;
 
-use crate::client::{self, Failure};
+use crate::client::{self, Body, Failure};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,7 +27,7 @@ pub(crate) enum EvictError {
 
 /// Drops every idle isolate of a worker on every host; how many there were.
 pub(crate) async fn evict(admin: SocketAddr, worker: &WorkerName) -> Result<u64, EvictError> {
-    let mut request = Request::new(Full::<Bytes>::default());
+    let mut request = Request::new(Body::default());
     *request.method_mut() = Method::POST;
     *request.uri_mut() =
         format!("/evict?worker={worker}").parse().expect("worker names are letters, digits, `-` and `_`");

@@ -16,6 +16,15 @@ use rustix::process::{
 /// in no time, unless whoever inherited them does not reap.
 const GROUP_GONE: Duration = Duration::from_secs(1);
 
+/// What a child reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    Nothing,
+    /// Nothing, but the end comes with the end of this process, however that comes: the one sign
+    /// that even SIGKILL leaves.
+    UntilWeEnd,
+}
+
 #[derive(Debug)]
 pub(crate) struct ChildGroup {
     child: Child,
@@ -24,10 +33,15 @@ pub(crate) struct ChildGroup {
 }
 
 impl ChildGroup {
-    /// Starts it with nothing to read, and both outputs in the file `log`.
-    pub(crate) fn spawn(mut command: Command, log: &Path) -> io::Result<Self> {
+    /// Starts it with both outputs in the file `log`.
+    pub(crate) fn spawn(mut command: Command, input: Input, log: &Path) -> io::Result<Self> {
         let output = File::create(log)?;
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        let stdin = match input {
+            Input::Nothing => Stdio::null(),
+            // Its other end stays in `child`, and is closed by the system when we are killed.
+            Input::UntilWeEnd => Stdio::piped(),
+        };
+        command.stdin(stdin).stdout(output.try_clone()?).stderr(output).process_group(0);
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         Ok(Self { child, pid, log: log.to_owned() })
@@ -86,7 +100,7 @@ mod tests {
     fn shell(script: &str, folder: &Path) -> ChildGroup {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        ChildGroup::spawn(command, &folder.join("log")).unwrap()
+        ChildGroup::spawn(command, Input::Nothing, &folder.join("log")).unwrap()
     }
 
     async fn until(condition: impl Fn() -> bool) {
@@ -114,6 +128,17 @@ mod tests {
         drop(child);
         assert!(!runs(pid));
         until(|| !runs(grandchild)).await;
+    }
+
+    #[tokio::test]
+    async fn input_ends_with_us() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("cat");
+        command.arg("-");
+        let mut child = ChildGroup::spawn(command, Input::UntilWeEnd, &folder.path().join("log")).unwrap();
+        assert!(!child.has_ended());
+        drop(child.child.stdin.take());
+        until(|| child.has_ended()).await;
     }
 
     #[tokio::test]

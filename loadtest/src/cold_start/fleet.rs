@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use warmshard_config::wire::ReadyFile;
 
-use super::child::ChildGroup;
+use super::child::{ChildGroup, Input};
 use super::command::CommandLine;
 use crate::progress::Progress;
 use crate::target::HostPattern;
@@ -72,7 +72,8 @@ impl Fleet {
 
         let mut command = router.as_written();
         command.arg("--config").arg(&config).arg("--ready-file").arg(&ready_file);
-        let router = ChildGroup::spawn(command, &folder.path().join("router.log"))
+        command.arg("--exit-with-parent");
+        let router = ChildGroup::spawn(command, Input::UntilWeEnd, &folder.path().join("router.log"))
             .map_err(|source| FleetError::Start { command: router.text().to_owned(), source })?;
         let ready = until_ready(&router, &ready_file, timeout).await?;
         Ok(Self { router, ready, _folder: folder })

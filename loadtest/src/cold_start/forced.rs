@@ -2,16 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Uri};
-use http_body_util::Full;
 use warmshard_config::units::WorkerName;
 use warmshard_config::wire::StartKind;
 
 use super::admin::{self, EvictError};
 use super::fleet::Addresses;
 use super::samples::Measured;
-use crate::client::{self, Failure};
+use crate::client::{self, Body, Failure};
 
 /// How long the isolate of the run before may take to become idle, and so evictable.
 const SETTLES_WITHIN: Duration = Duration::from_secs(2);
@@ -37,7 +35,7 @@ pub(crate) enum ColdStartError {
 pub(crate) struct ForcedColdStart {
     addresses: Addresses,
     worker: WorkerName,
-    request: Request<Full<Bytes>>,
+    request: Request<Body>,
     timeout: Duration,
     /// The run before left an isolate behind.
     isolate_expected: bool,
@@ -51,7 +49,7 @@ impl ForcedColdStart {
         path: Uri,
         timeout: Duration,
     ) -> Self {
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Body::default());
         *request.uri_mut() = path;
         request.headers_mut().insert(http::header::HOST, host);
         Self { addresses, worker, request, timeout, isolate_expected: false }

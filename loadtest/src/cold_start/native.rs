@@ -4,14 +4,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{Request, Uri};
-use http_body_util::Full;
 
-use super::child::ChildGroup;
+use super::child::{ChildGroup, Input};
 use super::command::CommandLine;
 use super::samples::Measured;
-use crate::client::{self, Failure};
+use crate::client::{self, Body, Failure};
 
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(1);
@@ -48,7 +46,7 @@ impl NativeServer {
         let command = self.command.with_port(address.port());
 
         let begun = Instant::now();
-        let child = ChildGroup::spawn(command, &folder.path().join("output"))
+        let child = ChildGroup::spawn(command, Input::Nothing, &folder.path().join("output"))
             .map_err(|source| NativeError::Start { command: self.text(), source })?;
         let body = self.first_answer(address, &child, begun + self.timeout).await?;
         let took = begun.elapsed();
@@ -90,8 +88,8 @@ impl NativeServer {
         }
     }
 
-    fn request(&self, address: SocketAddr) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::default());
+    fn request(&self, address: SocketAddr) -> Request<Body> {
+        let mut request = Request::new(Body::default());
         *request.uri_mut() = self.path.clone();
         let host = address.to_string().parse().expect("an address is a valid header");
         request.headers_mut().insert(http::header::HOST, host);

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::child::ChildGroup;
+use super::child::{ChildGroup, Input};
 use super::command::{CommandLine, find_program};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ fn ask(interpreter: &CommandLine) -> Option<String> {
     let folder = tempfile::tempdir().ok()?;
     let mut command = interpreter.as_written();
     command.arg("--version");
-    let child = ChildGroup::spawn(command, &folder.path().join("output")).ok()?;
+    let child = ChildGroup::spawn(command, Input::Nothing, &folder.path().join("output")).ok()?;
     let deadline = Instant::now() + PATIENCE;
     while !child.has_ended() {
         if Instant::now() >= deadline {

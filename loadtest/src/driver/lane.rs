@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http::header::HOST;
 use tokio::sync::mpsc;
 
 use super::Run;
 use super::board::Job;
-use crate::client::{Connection, Failure, Reply};
+use crate::client::{Body, Connection, Failure, Reply};
 use crate::measure::Sample;
+use crate::scenario;
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -69,10 +69,11 @@ impl Lane {
             tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or(Err(Failure::Timeout))
         };
         let latency = due.elapsed();
-        if outcome.is_err() || !self.connection.as_ref().is_some_and(Connection::is_reusable) {
+        let keep = self.run.plan.requests.connection == scenario::Connection::KeepAlive;
+        if outcome.is_err() || !keep || !self.connection.as_ref().is_some_and(Connection::is_reusable) {
             self.connection = None;
         }
-        let sample = Sample { worker: job.arrival.worker, latency, lag, outcome };
+        let sample = Sample { worker: job.arrival.worker, due: job.arrival.due(), latency, lag, outcome };
         self.run.measure().record(&sample);
     }
 
@@ -88,9 +89,12 @@ impl Lane {
         self.request_anew(request).await
     }
 
-    async fn request_anew(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, Failure> {
+    async fn request_anew(&mut self, request: Request<Body>) -> Result<Reply, Failure> {
         self.connection = None;
-        let connection = self.connection.insert(Connection::open(self.run.plan.address).await?);
+        // TLS asks for the worker this connection is opened for; later requests may name another.
+        let name = request.headers().get(HOST).and_then(|name| name.to_str().ok()).unwrap_or_default();
+        let connection = Connection::open(&self.run.plan.dial, name).await?;
+        let connection = self.connection.insert(connection);
         self.run.connections_opened.fetch_add(1, Ordering::Relaxed);
         connection.exchange(request, |_| ()).await.map_err(|error| error.failure)
     }

@@ -3,32 +3,31 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::client::Failure;
-use crate::schedule::{Arrivals, Load};
+use crate::schedule::{Arrivals, Load, Popularity, Shape};
 use crate::test_server::{Answer, TestServer};
 
-fn plan(server: &TestServer, rate: &str, connections: usize) -> Plan {
+fn plan(server: &TestServer, rate: f64, connections: usize) -> Plan {
     plan_for(Duration::from_secs(1), server, rate, connections)
 }
 
-fn plan_for(duration: Duration, server: &TestServer, rate: &str, connections: usize) -> Plan {
-    let schedule = Schedule::plan(&Load {
-        rate: rate.parse().unwrap(),
-        duration,
-        arrivals: Arrivals::Constant,
-        workers: NonZeroUsize::MIN,
-        seed: 1,
-    });
+fn plan_for(duration: Duration, server: &TestServer, rate: f64, connections: usize) -> Plan {
+    let rates = Popularity::Uniform.rates(1, Some(rate));
+    let load = Load::new(&Shape::Constant {}, duration, Arrivals::Constant, rates, 1).unwrap();
     Plan {
-        address: server.address(),
+        dial: server.address().into(),
         requests: Requests {
             method: Method::GET,
             path: Uri::from_static("/"),
-            body: Bytes::new(),
+            headers: HeaderMap::new(),
+            body: Body::default(),
+            connection: Connection::KeepAlive,
             hosts: vec![HeaderValue::from_static("hello.localhost")],
         },
-        schedule: schedule.unwrap(),
+        schedule: Schedule::plan(&load).unwrap(),
         connections: connections.try_into().unwrap(),
         timeout: Duration::from_secs(60),
+        warmup: Duration::ZERO,
+        duration,
     }
 }
 
@@ -51,7 +50,7 @@ async fn stalling_server() -> TestServer {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_server_shows_in_the_high_percentiles() {
     let server = stalling_server().await;
-    let run = Run::new(plan(&server, "200", 1024));
+    let run = Run::new(plan(&server, 200.0, 1024));
     assert_eq!(run.drive(pending()).await.unwrap(), Ending::Finished);
     let latency = run.measure().latency().unwrap();
     assert_eq!(latency.n, 200);
@@ -64,7 +63,7 @@ async fn a_stalled_server_shows_in_the_high_percentiles() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_shows_even_when_a_single_connection_hides_it_from_the_server() {
     let server = stalling_server().await;
-    let run = Run::new(plan(&server, "200", 1));
+    let run = Run::new(plan(&server, 200.0, 1));
     run.drive(pending()).await.unwrap();
     let latency = run.measure().latency().unwrap();
     assert_eq!((latency.n, server.connections()), (200, 1));
@@ -75,7 +74,7 @@ async fn a_stall_shows_even_when_a_single_connection_hides_it_from_the_server() 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_kept_and_few() {
     let server = TestServer::answering(|_| Answer::ok("hello")).await;
-    let run = Run::new(plan(&server, "1000", 1024));
+    let run = Run::new(plan(&server, 1000.0, 1024));
     run.drive(pending()).await.unwrap();
     assert_eq!(run.measure().succeeded(), 1000);
     assert_eq!(run.connections_opened() as usize, server.connections());
@@ -85,16 +84,42 @@ async fn connections_are_kept_and_few() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_closes_every_connection_causes_no_errors() {
     let server = TestServer::answering(|_| Answer::ok("hello").header("connection", "close")).await;
-    let run = Run::new(plan(&server, "200", 64));
+    let run = Run::new(plan(&server, 200.0, 64));
     run.drive(pending()).await.unwrap();
     assert_eq!(run.measure().errors().len(), 0, "{:?}", run.measure().errors());
     assert_eq!(server.connections(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_request_may_have_a_connection_of_its_own() {
+    let server = TestServer::answering(|request| {
+        assert_eq!(request.headers()["connection"], "close");
+        Answer::ok("hello")
+    })
+    .await;
+    let mut plan = plan(&server, 200.0, 64);
+    plan.requests.connection = Connection::New;
+    let run = Run::new(plan);
+    run.drive(pending()).await.unwrap();
+    assert_eq!((run.measure().succeeded(), server.connections()), (200, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_warm_up_is_sent_and_not_counted() {
+    let server = TestServer::answering(|_| Answer::ok("hello")).await;
+    let mut plan = plan(&server, 200.0, 64);
+    plan.warmup = Duration::from_millis(400);
+    let run = Run::new(plan);
+    run.drive(pending()).await.unwrap();
+    assert_eq!(run.dispatched(), 200);
+    let measure = run.measure();
+    assert_eq!((measure.completed(), measure.warmup()), (120, 80));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_without_an_answer_end_as_timeouts() {
     let server = TestServer::answering(|_| Answer::ok("late").after(Duration::from_secs(600))).await;
-    let mut plan = plan(&server, "50", 1024);
+    let mut plan = plan(&server, 50.0, 1024);
     plan.timeout = Duration::from_millis(300);
     let run = Run::new(plan);
     assert_eq!(run.drive(pending()).await.unwrap(), Ending::Finished);
@@ -105,7 +130,7 @@ async fn requests_without_an_answer_end_as_timeouts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_leaves_what_is_in_flight() {
     let server = TestServer::answering(|_| Answer::ok("late").after(Duration::from_secs(600))).await;
-    let run = Run::new(plan_for(Duration::from_secs(600), &server, "50", 1024));
+    let run = Run::new(plan_for(Duration::from_secs(600), &server, 50.0, 1024));
     let some_sent = async {
         while run.dispatched() < 10 {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -85,7 +85,7 @@ pub struct Interval {
 
 impl Interval {
     /// None when there is nothing to take a share of.
-    pub(super) fn of_share(hits: u64, of: u64) -> Option<Self> {
+    pub fn of_share(hits: u64, of: u64) -> Option<Self> {
         const Z: f64 = 1.959_964;
         if of == 0 {
             return None;
@@ -98,6 +98,25 @@ impl Interval {
         let (low, high) = ((centre - half).max(0.0), (centre + half).min(1.0));
         Some(Self { rate, low: low.min(rate), high: high.max(rate), hits, of })
     }
+}
+
+/// The distribution as points: finer where fewer values are.
+pub(super) fn cdf(nanoseconds: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if nanoseconds.is_empty() {
+        return Vec::new();
+    }
+    let steps = |from: f64, step: f64, count: u32| (0..count).map(move |n| from + step * f64::from(n));
+    let quantiles = steps(0.0, 0.02, 45)
+        .chain(steps(0.9, 0.005, 18))
+        .chain(steps(0.99, 0.0005, 18))
+        .chain(steps(0.999, 0.00005, 18))
+        .chain([0.9999, 1.0]);
+    quantiles
+        .map(|quantile| {
+            let rounded = (quantile * 1e5).round() / 1e5;
+            (rounded, in_milliseconds(nanoseconds.value_at_quantile(rounded) as f64))
+        })
+        .collect()
 }
 
 /// To the microsecond, which is as far as the clock and the scheduler can be trusted.

@@ -4,21 +4,21 @@ use std::fmt;
 
 /// A label and as many cells as there are headings.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize> {
     headings: [&'static str; N],
     rows: Vec<(String, [String; N])>,
 }
 
 impl<const N: usize> Table<N> {
-    pub(super) fn new(headings: [&'static str; N]) -> Self {
+    pub(crate) fn new(headings: [&'static str; N]) -> Self {
         Self { headings, rows: Vec::new() }
     }
 
-    pub(super) fn row(&mut self, label: impl Into<String>, cells: [String; N]) {
+    pub(crate) fn row(&mut self, label: impl Into<String>, cells: [String; N]) {
         self.rows.push((label.into(), cells));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 }
@@ -48,7 +48,7 @@ impl<const N: usize> fmt::Display for Table<N> {
 }
 
 /// Milliseconds as they are printed: three decimals where they mean something.
-pub(super) fn ms(value: f64) -> String {
+pub(crate) fn ms(value: f64) -> String {
     match value {
         small if small < 100.0 => format!("{small:.3}"),
         large => format!("{large:.1}"),

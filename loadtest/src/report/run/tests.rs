@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::cli::{Cli, Command};
+use crate::driver::Run;
 use crate::test_server::{Answer, TestServer};
 
 async fn report(answer: fn() -> Answer) -> RunReport {
@@ -14,19 +15,25 @@ async fn report(answer: fn() -> Answer) -> RunReport {
         server.address()
     );
     let Command::Run(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("not a run") };
-    let run = Run::new(crate::run::plan(&args).await.unwrap());
+    let scenario = args.load.scenario().unwrap().resolve().unwrap();
+    let run = Run::new(crate::run::plan(&args, &scenario).await.unwrap());
     let ending = run.drive(pending()).await.unwrap();
-    RunReport::of(&args, &run, ending)
+    let what = "kill host-a".to_owned();
+    let happened = vec![Happened { at_s: 0.1, until_s: Some(0.1), what, failure: None }];
+    crate::run::report(&args, &scenario, &run, ending, happened)
 }
 
-/// The paths of all values, a list or a map of counts standing for what is in it.
+/// The paths of all values; what is in a map of names or in a list has no path of its own.
 fn paths(value: &Value, prefix: &str, found: &mut Vec<String>) {
     for (key, value) in value.as_object().unwrap() {
         let path = format!("{prefix}{key}");
         match (key.as_str(), value) {
-            ("errors" | "hosts" | "workers" | "starts", Value::Object(_)) => found.push(path),
-            ("latency_ms", Value::Object(kinds)) => {
+            ("errors" | "hosts" | "workers" | "starts" | "causes", Value::Object(_)) => found.push(path),
+            ("latency_ms" | "latency_cdf_ms", Value::Object(kinds)) => {
                 found.extend(kinds.keys().map(|kind| format!("{path}.{kind}")));
+            }
+            ("deciles" | "events", Value::Array(rows)) => {
+                paths(&rows[0], &format!("{path}[]."), found);
             }
             (_, Value::Object(_)) if !key.ends_with("_ms") => {
                 paths(value, &format!("{path}."), found);
@@ -54,13 +61,17 @@ async fn what_happened_is_told() {
             .header("x-warmshard-start", "cold")
             .header("x-warmshard-host", "host-a")
             .header("x-warmshard-restore-us", "900")
+            .header("x-warmshard-host-us", "20")
+            .header("x-warmshard-cold", "first")
     })
     .await;
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["requests"]["succeeded"], 100);
     assert_eq!(json["starts"]["cold"], 100);
     assert_eq!(json["cold_rate"]["rate"], 1.0);
-    assert_eq!(json["hosts"]["host-a"], 100);
+    assert_eq!(json["hosts"]["host-a"]["requests"], 100);
+    assert_eq!(json["causes"]["first"], 100);
+    assert_eq!(json["hop_ms"]["n"], 100);
     assert_eq!(json["latency_ms"]["cold"]["n"], 100);
     assert_eq!(json["latency_ms"]["warm"], Value::Null);
     let per_worker = ["hello", "fastapi"].map(|name| json["workers"][name]["requests"].as_u64().unwrap());

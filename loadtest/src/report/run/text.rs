@@ -10,6 +10,7 @@ use crate::measure::Summary;
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let requests = &self.requests;
+        writeln!(f, "{}: {}", self.target, self.traffic)?;
         let partly = if self.interrupted { ", interrupted" } else { "" };
         writeln!(
             f,
@@ -24,7 +25,9 @@ impl fmt::Display for RunReport {
         self.write_starts(f)?;
         self.write_latencies(f)?;
         write_counts(f, "errors", &self.errors)?;
-        write_counts(f, "hosts", &self.hosts)?;
+        self.write_hosts(f)?;
+        self.write_deciles(f)?;
+        self.write_events(f)?;
         self.write_generator(f)
     }
 }
@@ -48,12 +51,17 @@ impl RunReport {
         if !seen.is_empty() {
             writeln!(f, "starts: {}", seen.join(", "))?;
         }
+        write_counts(f, "causes of cold starts", &self.causes)?;
         Ok(())
     }
 
     fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(["p50", "p90", "p99", "p99.9", "max", "mean", "n"]);
-        let restore = [("restore", self.restore_ms.as_ref())];
+        let restore = [
+            ("first byte", self.first_byte_ms.as_ref()),
+            ("added hop", self.hop_ms.as_ref()),
+            ("restore", self.restore_ms.as_ref()),
+        ];
         for (label, summary) in self.latency_ms.named().into_iter().chain(restore) {
             if let Some(summary) = summary {
                 table.row(label, cells(summary));
@@ -65,15 +73,76 @@ impl RunReport {
         writeln!(f, "\nlatency in ms, from the intended start to the last byte:\n{table}")
     }
 
+    fn write_hosts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 12;
+        if self.hosts.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new(["requests", "cold"]);
+        for (host, row) in self.hosts.iter().take(MOST) {
+            table.row(host, [row.requests.to_string(), row.cold.to_string()]);
+        }
+        write!(f, "hosts")?;
+        if let Some(ratio) = self.busiest_over_mean {
+            write!(f, " (busiest over mean {ratio:.2})")?;
+        }
+        writeln!(f, ":\n{table}")?;
+        if self.hosts.len() > MOST {
+            writeln!(f, "  … and {} more\n", self.hosts.len() - MOST)?;
+        }
+        if let Some(evictions) = self.evictions {
+            writeln!(f, "evictions: {evictions}")?;
+        }
+        Ok(())
+    }
+
+    fn write_deciles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.deciles.iter().map(|decile| decile.workers).sum::<usize>() < 20 {
+            return Ok(());
+        }
+        let mut table = Table::new(["workers", "requests", "cold", "cold %"]);
+        for (tenth, decile) in self.deciles.iter().enumerate() {
+            let rate = decile.cold_rate.map_or(String::new(), |rate| format!("{:.4}", rate * 100.0));
+            let cells =
+                [decile.workers.to_string(), decile.requests.to_string(), decile.cold.to_string(), rate];
+            table.row(format!("{}", tenth + 1), cells);
+        }
+        writeln!(f, "workers by popularity, in tenths:\n{table}")
+    }
+
+    fn write_events(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for event in &self.events {
+            let percent =
+                |rate: Option<f64>| rate.map_or("?".to_owned(), |rate| format!("{:.3} %", rate * 100.0));
+            write!(f, "at {:.1} s: {}: ", event.at_s, event.what)?;
+            if let Some(failure) = &event.failure {
+                writeln!(f, "FAILED: {failure}")?;
+                continue;
+            }
+            write!(f, "cold rate {} before, {} at most", percent(event.before), percent(event.peak))?;
+            match event.recovered_after_s {
+                Some(seconds) => writeln!(
+                    f,
+                    ", back to usual after {seconds:.1} s with {:.0} more cold starts",
+                    event.extra_cold
+                )?,
+                None => writeln!(f, ", never beyond the usual")?,
+            }
+        }
+        Ok(())
+    }
+
     fn write_generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(lag) = &self.generator.lag_ms {
+        if let Some(generator) = &self.generator
+            && let Some(lag) = &generator.lag_ms
+        {
             writeln!(
                 f,
                 "generator: p50 {} ms, p99 {} ms, at most {} ms late; {} connections opened",
                 ms(lag.p50),
                 ms(lag.p99),
                 ms(lag.max),
-                self.generator.connections_opened
+                generator.connections_opened
             )?;
         }
         for problem in &self.invalid_because {
