@@ -215,7 +215,7 @@ mod tests {
                 let width = elastic.at(secs(now), load, &POLICY);
                 prop_assert!((1..=POLICY.most).contains(&width));
                 elastic.needs(needed, secs(now), load, &POLICY);
-                prop_assert!(elastic.width() >= needed.min(POLICY.most).max(1));
+                prop_assert!(elastic.width() >= needed.clamp(1, POLICY.most));
                 prop_assert!(elastic.width() <= POLICY.most);
             }
             prop_assert_eq!(elastic.at(secs(now + 100_000), 0, &POLICY), 1);
