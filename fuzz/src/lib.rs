@@ -1,4 +1,6 @@
 //! What the fuzz targets check. A target only hands its input to one of these.
+//!
+//! `cargo +nightly fuzz run TARGET corpus/TARGET seeds/TARGET`
 
 pub mod admission;
 pub mod archive;

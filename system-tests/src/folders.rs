@@ -35,6 +35,18 @@ pub fn own_cache(folder: &Path) -> Result<PathBuf> {
     Ok(own)
 }
 
+/// Leaves only the runtime's machine code in a cache: no deployment has been seen here.
+pub fn forget_deployments(cache: &Path) -> Result<()> {
+    let mut compiled = files_below(&cache.join("compiled"))?;
+    // Nothing is nearly as large as Pyodide's main module.
+    compiled.sort_by_key(|path| path.metadata().map_or(0, |found| found.len()));
+    compiled.pop();
+    for path in compiled {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 /// Every file below a folder.
 pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);

@@ -63,7 +63,7 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    #[expect(clippy::needless_pass_by_value, reason = "callers have numbers as often as text")]
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and finished texts are handed over alike")]
     pub fn new(field: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
         Self { field: field.into(), found: found.to_string(), expected: expected.into() }
     }

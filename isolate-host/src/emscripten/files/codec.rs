@@ -12,6 +12,8 @@ pub enum CodecError {
     Short { entry: u32 },
     #[error("found the kind {found} in entry {entry} of the saved files, expected 0 to 4")]
     Kind { entry: u32, found: u8 },
+    #[error("found {count} bytes of content in entry {entry} of the saved files, expected none for its kind")]
+    Content { entry: u32, count: usize },
     #[error("found text that is not UTF-8 in entry {entry} of the saved files")]
     Text { entry: u32 },
     #[error("found {count} bytes after the last entry of the saved files, expected none")]
@@ -70,6 +72,9 @@ fn decode_entry(bytes: &mut Bytes, entry: u32) -> Result<OverlayEntry, CodecErro
     };
     let (atime, mtime, ctime) = (time()?, time()?, time()?);
     let payload = take_bytes(bytes, entry)?;
+    if matches!(tag, 0 | 4) && !payload.is_empty() {
+        return Err(CodecError::Content { entry, count: payload.len() });
+    }
     let kind = match tag {
         0 => OverlayKind::Directory { lower: None },
         1 => OverlayKind::Directory { lower: Some(text(payload, entry)?) },

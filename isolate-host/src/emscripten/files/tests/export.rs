@@ -88,6 +88,11 @@ fn damaged_exports_are_refused() {
     let mut huge = bytes.to_vec();
     huge[5..13].fill(0xff);
     assert_eq!(decode_overlay(huge.into()).unwrap_err(), CodecError::Short { entry: 0 });
+    // A folder with content: one entry with kind 0, the path "/", and one byte behind it.
+    let mut folder = vec![1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'/'];
+    folder.extend([0; 8 + 4 + 3 * 12]);
+    folder.extend([1, 0, 0, 0, 0, 0, 0, 0, 7]);
+    assert_eq!(decode_overlay(folder.into()).unwrap_err(), CodecError::Content { entry: 0, count: 1 });
 }
 
 #[test]
