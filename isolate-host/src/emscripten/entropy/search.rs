@@ -303,7 +303,7 @@ mod tests {
             ("lower hex", Form::Hexadecimal, hex(draw).into_bytes()),
             ("upper hex", Form::Hexadecimal, hex(draw).to_uppercase().into_bytes()),
             ("hex of the little-endian number", Form::Hexadecimal, hex(&reversed(draw)).into_bytes()),
-            ("hex without its first digit", Form::Hexadecimal, hex(draw)[1..].as_bytes().to_vec()),
+            ("hex without its first digit", Form::Hexadecimal, hex(draw).as_bytes()[1..].to_vec()),
             ("hex in 16-bit text", Form::Hexadecimal, wide(&hex(draw), 2)),
             ("hex in 32-bit text", Form::Hexadecimal, wide(&hex(draw), 4)),
             ("uuid", Form::Hexadecimal, uuid.into_bytes()),
