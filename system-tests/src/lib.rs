@@ -4,10 +4,12 @@
 //! compiled and each worker deployed once. Everything else is a test's own.
 
 mod deploy;
+mod external;
 mod fleet;
 mod process;
 
 pub use deploy::{Deployed, deploy};
+pub use external::{HostLine, HostProcess, Load, Outcome, Reply, RoutedFleet, causes, failed};
 pub use fleet::{Answer, Fleet, FleetOptions};
 pub use process::{Ended, Running, alive, peak_memory, wait_until};
 

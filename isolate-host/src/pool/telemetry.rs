@@ -103,7 +103,7 @@ pub struct Telemetry {
     handle: PrometheusHandle,
     starts: [Tally; 4],
     evictions: [Tally; 4],
-    refusals: [Tally; 2],
+    refusals: [Tally; Refusal::ALL.len()],
     faults: [Tally; 6],
     restores_failed: Tally,
     prepares_failed: Tally,

@@ -8,6 +8,7 @@ mod fleet;
 mod load;
 mod python_platform;
 mod router;
+mod sharding;
 
 use std::path::{Path, PathBuf};
 
