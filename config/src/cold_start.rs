@@ -93,6 +93,9 @@ pub struct History {
 /// A place that was silent for longer may have been dropped by its host.
 const FRESH: Duration = Duration::from_secs(300);
 
+/// Starts that answer within this time may have been under way together.
+const TOGETHER: Duration = Duration::from_secs(5);
+
 impl History {
     /// Whether any host has answered for the worker.
     pub fn seen(&self) -> bool {
@@ -111,6 +114,11 @@ impl History {
 
     /// Takes an answer in; the cause when its start was cold.
     pub fn answered(&mut self, answer: &Answer) -> Option<Cause> {
+        if answer.start == StartKind::Waited {
+            // It may overtake the answer of the request that caused the restore,
+            // which is the one to say why it was cold.
+            return None;
+        }
         let cause = (answer.start == StartKind::Cold).then(|| self.cause(answer));
         if cause == Some(Cause::HostLost) {
             self.unclaimed = self.unclaimed.saturating_sub(1);
@@ -136,9 +144,17 @@ impl History {
         if known(Cause::NewVersion) || redeployed {
             return Cause::NewVersion;
         }
-        if self.is_warm(answer.host) {
-            let grew = known(Cause::ScaleOut) || (answer.host_says.is_none() && answer.busy);
-            return if grew { Cause::ScaleOut } else { Cause::Evicted };
+        if let Some(&(_, last)) = self.warm.iter().find(|(host, _)| *host == answer.host) {
+            let together = answer.busy || answer.now.saturating_sub(last) < TOGETHER;
+            return match answer.host_says {
+                Some(Cause::ScaleOut) => Cause::ScaleOut,
+                // The host did not have it a moment ago, and another answer was faster.
+                Some(Cause::First) if together => Cause::ScaleOut,
+                // It is another process than the one that had it, and nobody noticed.
+                Some(Cause::First) => Cause::HostLost,
+                None if answer.busy => Cause::ScaleOut,
+                _ => Cause::Evicted,
+            };
         }
         if !self.seen {
             // Another router may know it: a host that had it before says so.
@@ -254,6 +270,24 @@ mod tests {
         assert_eq!(history.answered(&busy), Some(Cause::ScaleOut));
         let says = |cause| Answer { host_says: Some(cause), busy: true, ..cold(0, Reason::Home) };
         assert_eq!(history.answered(&says(Cause::Evicted)), Some(Cause::Evicted), "the host knows better");
+    }
+
+    #[test]
+    fn answers_may_overtake_each_other() {
+        // One that waited for the restore is told before the one that caused it.
+        let mut history = History::default();
+        assert_eq!(history.answered(&at(0, StartKind::Waited, Reason::Home)), None);
+        assert_eq!(history.answered(&cold(0, Reason::Home)), Some(Cause::First));
+        history.host_lost(HostIndex::new(0));
+        assert_eq!(history.answered(&at(1, StartKind::Waited, Reason::HomeDown)), None);
+        assert_eq!(history.answered(&cold(1, Reason::HomeDown)), Some(Cause::HostLost));
+        // Two restores at a host that had none, the second one faster.
+        let says = |cause| Answer { host_says: Some(cause), ..cold(2, Reason::Refused) };
+        assert_eq!(history.answered(&says(Cause::ScaleOut)), Some(Cause::ScaleOut));
+        assert_eq!(history.answered(&says(Cause::First)), Some(Cause::ScaleOut));
+        // Long after, the host has become another process.
+        let later = Answer { now: Duration::from_secs(100), ..says(Cause::First) };
+        assert_eq!(history.answered(&later), Some(Cause::HostLost));
     }
 
     #[test]

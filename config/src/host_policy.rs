@@ -20,17 +20,20 @@ use std::fmt;
 pub enum Refusal {
     /// As many isolates as the host may have, all of them with requests in flight.
     AtCapacity,
+    /// As many requests in flight as the host may have.
+    TooManyRequests,
     /// The host is shutting down.
     Draining,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 2] = [Self::AtCapacity, Self::Draining];
+    pub const ALL: [Refusal; 3] = [Self::AtCapacity, Self::TooManyRequests, Self::Draining];
 
     /// The word in the header that says so, and the label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AtCapacity => "at_capacity",
+            Self::TooManyRequests => "too_many_requests",
             Self::Draining => "draining",
         }
     }

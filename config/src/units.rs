@@ -256,33 +256,43 @@ pub enum FleetKeyError {
     Character,
 }
 
-/// The secret that router and hosts share. It never shows in logs.
+/// The secret that router and hosts share, and while it is being changed the one
+/// before or after it as well. It never shows in logs.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FleetKey(Arc<str>);
+pub struct FleetKey(Arc<[Box<str>]>);
 
 impl FleetKey {
-    /// Parses a key: 16 to 256 printable ASCII characters; white space around it is dropped.
+    /// Parses one key on each line: 16 to 256 printable ASCII characters; white
+    /// space around them is dropped. The first one is sent, any of them is accepted.
     pub fn parse(text: &str) -> Result<Self, FleetKeyError> {
-        let key = text.trim();
-        if !(16..=256).contains(&key.len()) {
-            return Err(FleetKeyError::Length(key.len()));
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() {
+            return Err(FleetKeyError::Length(0));
         }
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(FleetKeyError::Character);
+        for key in &lines {
+            if !(16..=256).contains(&key.len()) {
+                return Err(FleetKeyError::Length(key.len()));
+            }
+            if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(FleetKeyError::Character);
+            }
         }
-        Ok(Self(Arc::from(key)))
+        Ok(Self(lines.into_iter().map(Box::from).collect()))
     }
 
     /// The secret, for the one header that carries it.
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.0[0]
     }
 
-    /// Whether somebody knows the key, in a time that does not depend on how much of it they know.
+    /// Whether somebody knows a key, in a time that does not depend on how much of it they know.
     pub fn is(&self, offered: &[u8]) -> bool {
-        let key = self.0.as_bytes();
-        let difference = key.iter().zip(offered).fold(0, |sum, (a, b)| sum | (a ^ b));
-        key.len() == offered.len() && difference == 0
+        let knows = |key: &str| {
+            let key = key.as_bytes();
+            let difference = key.iter().zip(offered).fold(0, |sum, (a, b)| sum | (a ^ b));
+            key.len() == offered.len() && difference == 0
+        };
+        self.0.iter().fold(false, |known, key| known | knows(key))
     }
 }
 
@@ -353,5 +363,15 @@ mod tests {
         assert_eq!(format!("{key:?}"), "FleetKey(…)");
         assert_eq!(FleetKey::parse("short"), Err(FleetKeyError::Length(5)));
         assert_eq!(FleetKey::parse("0123456789 abcdef"), Err(FleetKeyError::Character));
+        assert_eq!(FleetKey::parse(" \n"), Err(FleetKeyError::Length(0)));
+    }
+
+    #[test]
+    fn while_a_key_is_changed_both_are_accepted_and_the_first_is_sent() {
+        let keys = FleetKey::parse("0123456789abcdef\n\n fedcba9876543210\n").unwrap();
+        assert_eq!(keys.reveal(), "0123456789abcdef");
+        assert!(keys.is(b"0123456789abcdef") && keys.is(b"fedcba9876543210"));
+        assert!(!keys.is(b"0123456789abcdeX") && !keys.is(b""));
+        assert_eq!(FleetKey::parse("0123456789abcdef\nshort"), Err(FleetKeyError::Length(5)));
     }
 }

@@ -71,6 +71,10 @@ pub mod control {
     pub const EVICT: &str = "/_warmshard/evict";
     /// `POST ?worker=NAME`: gets a worker ready to be restored.
     pub const PREPARE: &str = "/_warmshard/prepare";
+    /// `POST`: refuses new requests, so that routers go elsewhere; those in flight go on.
+    pub const DRAIN: &str = "/_warmshard/drain";
+    /// `POST`: takes requests again.
+    pub const UNDRAIN: &str = "/_warmshard/undrain";
 }
 
 /// How a request met its isolate.
@@ -258,6 +262,14 @@ pub struct IsolateGroup {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evicted {
     pub evicted: u64,
+}
+
+/// What `POST …/drain` and `POST …/undrain` answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    pub draining: bool,
+    /// Requests that still run.
+    pub in_flight: u32,
 }
 
 /// What the router's `GET /hosts` answers.

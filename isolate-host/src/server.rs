@@ -16,9 +16,11 @@ mod listen;
 mod replay;
 mod respond;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
 
 use warmshard_config::host_policy::admission::Intake;
 use warmshard_config::host_policy::pool::PoolLimits;
@@ -39,11 +41,13 @@ pub struct HostLimits {
 /// Everything requests share.
 pub struct Host<R: Runtime> {
     id: HostId,
-    key: FleetKey,
+    key: ArcSwap<FleetKey>,
     deployments: Arc<Deployments<R>>,
     isolates: Arc<Isolates<R::Instance>>,
     telemetry: Arc<Telemetry>,
     draining: AtomicBool,
+    /// More requests in flight are refused; zero for no such limit.
+    most_in_flight: AtomicU32,
 }
 
 impl<R: Runtime> Host<R> {
@@ -52,7 +56,25 @@ impl<R: Runtime> Host<R> {
         let isolates = Isolates::new(limits.pool, Arc::clone(&telemetry));
         let deployments =
             Deployments::new(runtime, Arc::clone(&isolates), Arc::clone(&telemetry), limits.prepared);
-        Arc::new(Self { id, key, deployments, isolates, telemetry, draining: AtomicBool::new(false) })
+        Arc::new(Self {
+            id,
+            key: ArcSwap::from_pointee(key),
+            deployments,
+            isolates,
+            telemetry,
+            draining: AtomicBool::new(false),
+            most_in_flight: AtomicU32::new(0),
+        })
+    }
+
+    /// Refuses requests while so many are in flight; `None` for no such limit.
+    pub fn limit_in_flight(&self, most: Option<NonZeroU32>) {
+        self.most_in_flight.store(most.map_or(0, NonZeroU32::get), Ordering::Relaxed);
+    }
+
+    /// Another key, or several, from now on.
+    pub fn set_key(&self, key: FleetKey) {
+        self.key.store(Arc::new(key));
     }
 
     /// Gets workers ready ahead of need; see [`Deployments::prepare_all`].
@@ -61,7 +83,11 @@ impl<R: Runtime> Host<R> {
     }
 
     fn intake(&self) -> Intake {
-        if self.draining.load(Ordering::Relaxed) { Intake::Draining } else { Intake::Open }
+        if self.draining.load(Ordering::Relaxed) {
+            return Intake::Draining;
+        }
+        let most = self.most_in_flight.load(Ordering::Relaxed);
+        if most > 0 && self.isolates.load().in_flight >= most { Intake::Full } else { Intake::Open }
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct Fleet {
     arrivals: Notify,
 }
 
+/// How long a host that said that it is shutting down, or is drained, is left alone.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 /// Why a worker's request would go where it would go.
 #[derive(Debug)]
 pub(crate) struct Explained {
@@ -208,7 +211,7 @@ impl Fleet {
             self.workers.host_lost(host.id());
         } else {
             tracing::info!(host = %host.id(), from, to, cause, "host changed");
-            host.set_leaving(false);
+            host.stays();
         }
         self.changes.send_replace(());
     }
@@ -216,16 +219,16 @@ impl Fleet {
     /// A new process took a host's place.
     pub(crate) fn arrived(&self, host: &Host, place: Place) {
         self.observe(host, Observation::Replaced);
-        host.set_leaving(false);
+        host.stays();
         host.place.store(Some(Arc::new(place)));
         self.changes.send_replace(());
         self.arrivals.notify_one();
     }
 
-    /// A host said that it is shutting down: nothing is sent there until it is up again.
+    /// A host said that it takes no requests: it is asked again after a while, or when it was replaced.
     pub(crate) fn leaving(&self, host: &Host) {
-        if host.set_leaving(true) {
-            tracing::info!(host = %host.id(), "host is shutting down");
+        if host.leaves_until(Instant::now() + ASK_AGAIN) {
+            tracing::info!(host = %host.id(), "host takes no requests");
         }
     }
 

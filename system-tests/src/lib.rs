@@ -4,12 +4,14 @@
 //! compiled and each worker deployed once. Everything else is a test's own.
 
 mod deploy;
+mod external;
 mod fleet;
 pub mod folders;
 mod host;
 mod process;
 
 pub use deploy::{Deployed, deploy, deploy_command};
+pub use external::{HostLine, HostProcess, Load, Outcome, Reply, RoutedFleet, causes, failed};
 pub use fleet::{Answer, Fleet, FleetOptions};
 pub use host::Host;
 pub use process::{Ended, Running, alive, finish, peak_memory, program, wait_until};

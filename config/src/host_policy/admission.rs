@@ -44,6 +44,8 @@ pub enum Denial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intake {
     Open,
+    /// As many requests as it may have are in flight.
+    Full,
     Draining,
 }
 
@@ -67,6 +69,7 @@ pub fn admit(head: Head<'_>, key: &FleetKey, intake: Intake) -> Verdict {
     };
     match intake {
         Intake::Open => Verdict::Serve(worker),
+        Intake::Full => Verdict::Refuse(Refusal::TooManyRequests),
         Intake::Draining => Verdict::Refuse(Refusal::Draining),
     }
 }
@@ -118,5 +121,12 @@ mod tests {
         let draining = verdict("/", Some(KEY), Some("hello"), Intake::Draining);
         assert_eq!(draining, Verdict::Refuse(Refusal::Draining));
         assert_eq!(verdict(control::STATUS, Some(KEY), None, Intake::Draining), Verdict::Control);
+    }
+
+    #[test]
+    fn a_full_host_refuses_from_the_head_alone_but_answers_the_fleet() {
+        let of = |path: &str, worker: Option<&str>| verdict(path, Some(KEY), worker, Intake::Full);
+        assert_eq!(of("/", Some("hello")), Verdict::Refuse(Refusal::TooManyRequests));
+        assert_eq!(of(control::STATUS, None), Verdict::Control);
     }
 }

@@ -17,6 +17,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Refusal;
+use crate::cold_start::Cause;
 use crate::units::{DeploymentId, WorkerName};
 
 /// What a pool may hold.
@@ -83,6 +84,8 @@ struct Slot {
     in_flight: u32,
     /// When a request last came or went.
     last_used: Duration,
+    /// Why it had to be restored.
+    cause: Cause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,11 +102,13 @@ pub struct Pool {
     limits: PoolLimits,
     slots: BTreeMap<SlotId, Slot>,
     next: u64,
+    /// What was last restored of each worker.
+    seen: BTreeMap<WorkerName, DeploymentId>,
 }
 
 impl Pool {
     pub fn new(limits: PoolLimits) -> Self {
-        Self { limits, slots: BTreeMap::new(), next: 0 }
+        Self { limits, slots: BTreeMap::new(), next: 0, seen: BTreeMap::new() }
     }
 
     /// Finds a place for a request and takes it.
@@ -121,15 +126,36 @@ impl Pool {
         if is_full && evict.is_none() {
             return Decision::Refuse(Refusal::AtCapacity);
         }
+        let cause = self.cause_of_restore(worker, deployment);
         if let Some(evicted) = evict {
             self.slots.remove(&evicted);
         }
+        self.seen.insert(worker.clone(), deployment.clone());
         let slot = SlotId(self.next);
         self.next += 1;
         let (worker, deployment) = (worker.clone(), deployment.clone());
-        let restoring = Slot { worker, deployment, phase: Phase::Restoring, in_flight: 1, last_used: now };
+        let restoring =
+            Slot { worker, deployment, phase: Phase::Restoring, in_flight: 1, last_used: now, cause };
         self.slots.insert(slot, restoring);
         Decision::Restore { slot, evict }
+    }
+
+    /// Why a slot had to be restored.
+    pub fn cause(&self, slot: SlotId) -> Option<Cause> {
+        self.slots.get(&slot).map(|slot| slot.cause)
+    }
+
+    /// As far as this host can know: what happened at others is the router's business.
+    fn cause_of_restore(&self, worker: &WorkerName, deployment: &DeploymentId) -> Cause {
+        let is_there = |slot: &Slot| slot.deployment == *deployment && slot.phase != Phase::Retiring;
+        if self.slots.values().any(is_there) {
+            return Cause::ScaleOut;
+        }
+        match self.seen.get(worker) {
+            None => Cause::First,
+            Some(seen) if seen == deployment => Cause::Evicted,
+            Some(_) => Cause::NewVersion,
+        }
     }
 
     /// A restore succeeded. `Close` when nobody waits for it any more and it is not wanted.

@@ -11,13 +11,14 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use warmshard_config::host_policy::pool::PoolLimits;
 use warmshard_config::units::{FleetKey, HostId, parse_duration};
 
 use super::{CommandResult, logging, places};
 use crate::cache::CacheDir;
 use crate::isolate::{Engine, EngineOptions, Limits};
-use crate::pool::EngineRuntime;
+use crate::pool::{EngineRuntime, Runtime};
 use crate::progress::ToLog;
 use crate::server::{self, Host, HostLimits, Shutdown};
 use crate::store::Store;
@@ -44,7 +45,8 @@ pub(super) struct Serve {
     /// This host's name in the fleet
     #[arg(long, value_name = "ID", default_value = "local", value_parser = HostId::parse)]
     host_id: HostId,
-    /// The file with the fleet's key; else the variable WARMSHARD_FLEET_KEY holds it
+    /// The file with the fleet's key, or several, each on a line of its own; read again when it
+    /// changes; else the variable WARMSHARD_FLEET_KEY holds it
     #[arg(long, value_name = "FILE")]
     fleet_key_file: Option<PathBuf>,
     /// The most isolates kept at once; the longest idle one makes room for the next
@@ -57,6 +59,9 @@ pub(super) struct Serve {
     /// room for the next
     #[arg(long, value_name = "N", default_value = "64", env = "WARMSHARD_MAX_PREPARED")]
     max_prepared: NonZeroUsize,
+    /// The most requests at once; more are refused, and routers go to another host [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_in_flight: Option<NonZeroU32>,
     /// CPU time a worker may use before it gives the thread back, such as `500ms` or `30s`
     #[arg(long, value_name = "TIME", default_value = "30s", env = "WARMSHARD_CPU_LIMIT", value_parser = parse_duration)]
     cpu_limit: Duration,
@@ -118,7 +123,9 @@ impl Serve {
             PoolLimits { isolates: self.max_isolates, requests_per_isolate: self.requests_per_isolate };
         let limits = HostLimits { pool, prepared: self.max_prepared };
         let host = Host::new(self.host_id.clone(), key, limits, Arc::new(EngineRuntime::new(engine, store)));
+        host.limit_in_flight(self.max_in_flight);
         let deployments = Arc::clone(host.deployments());
+        let key_watcher = self.watch_key(&host);
         // What the store has is ready before anybody is told that this host is there.
         deployments.prepare_all().await;
         announce(&self.host_id, listener.local_addr()?)?;
@@ -130,7 +137,34 @@ impl Serve {
         });
         server::serve(host, listener, stop.asked(), Shutdown { drain: DRAIN }).await;
         watcher.abort();
+        key_watcher.abort();
         Ok(())
+    }
+
+    /// Takes another key over as soon as the file has it, so that it is changed without a restart.
+    fn watch_key<R: Runtime>(&self, host: &Arc<Host<R>>) -> JoinHandle<()> {
+        let (path, host) = (self.fleet_key_file.clone(), Arc::clone(host));
+        tokio::spawn(async move {
+            let Some(path) = path else { return };
+            let mut known = tokio::fs::read_to_string(&path).await.ok();
+            loop {
+                tokio::time::sleep(WATCH).await;
+                let Ok(text) = tokio::fs::read_to_string(&path).await else { continue };
+                if known.as_ref() == Some(&text) {
+                    continue;
+                }
+                match FleetKey::parse(&text) {
+                    Ok(key) => {
+                        host.set_key(key);
+                        tracing::info!(path = %path.display(), "the fleet's key has changed");
+                    }
+                    Err(error) => {
+                        tracing::error!(path = %path.display(), %error, "the fleet's key stays as it was");
+                    }
+                }
+                known = Some(text);
+            }
+        })
     }
 
     fn fleet_key(&self) -> Result<FleetKey, Box<dyn std::error::Error>> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use warmshard_config::cold_start::Cause;
 use warmshard_config::host_policy::Refusal;
 use warmshard_config::host_policy::pool::{AfterRelease, Decision, Group, Pool, PoolLimits, Retired, SlotId};
 use warmshard_config::units::{DeploymentId, WorkerName};
@@ -30,7 +31,20 @@ pub enum LeaseError {
 type Restored<I> = Option<Result<I, LeaseError>>;
 
 /// A place, how it was come by, and where its isolate will be.
-type Taken<I> = (Place<I>, StartKind, watch::Receiver<Restored<I>>);
+type Taken<I> = (Place<I>, Start, watch::Receiver<Restored<I>>);
+
+/// How a request met its isolate, and why that had to be restored.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    kind: StartKind,
+    cause: Option<Cause>,
+}
+
+impl Start {
+    fn of(kind: StartKind) -> Self {
+        Self { kind, cause: None }
+    }
+}
 
 /// The isolates of one host.
 pub struct Isolates<I> {
@@ -82,7 +96,7 @@ impl<I: Instance> Isolates<I> {
             Err(_) => None,
         };
         let isolate = outcome.unwrap_or(Err(LeaseError::Broken))?;
-        self.telemetry.started(start);
+        self.telemetry.started(start.kind);
         Ok(Lease { isolate, start, place })
     }
 
@@ -106,16 +120,16 @@ impl<I: Instance> Isolates<I> {
                         inner.slots.remove(&slot);
                         continue;
                     }
-                    (slot, StartKind::Warm)
+                    (slot, Start::of(StartKind::Warm))
                 }
-                Decision::Wait { slot } => (slot, StartKind::Waited),
+                Decision::Wait { slot } => (slot, Start::of(StartKind::Waited)),
                 Decision::Restore { slot, evict } => {
                     if let Some(evicted) = evict {
                         inner.drop_slot(evicted);
                         self.telemetry.evicted(EvictionCause::Limit, 1);
                     }
                     inner.slots.insert(slot, self.spawn_restore(slot, restore()));
-                    (slot, StartKind::Cold)
+                    (slot, Start { kind: StartKind::Cold, cause: inner.policy.cause(slot) })
                 }
                 Decision::Refuse(refusal) => {
                     self.telemetry.refused(refusal);
@@ -253,7 +267,7 @@ impl<I: Instance> Drop for Place<I> {
 /// An isolate with a place for one request, until dropped.
 pub struct Lease<I: Instance> {
     isolate: I,
-    start: StartKind,
+    start: Start,
     place: Place<I>,
 }
 
@@ -263,12 +277,17 @@ impl<I: Instance> Lease<I> {
     }
 
     pub fn start(&self) -> StartKind {
-        self.start
+        self.start.kind
+    }
+
+    /// Why the start was cold, as far as this host knows.
+    pub fn cold_cause(&self) -> Option<Cause> {
+        self.start.cause
     }
 
     /// How long the restore took that this request caused or waited for.
     pub fn restore_time(&self) -> Option<Duration> {
-        matches!(self.start, StartKind::Cold | StartKind::Waited).then(|| self.isolate.restore_time())
+        matches!(self.start.kind, StartKind::Cold | StartKind::Waited).then(|| self.isolate.restore_time())
     }
 
     /// The isolate turned out to be dead: nobody else is to get it.

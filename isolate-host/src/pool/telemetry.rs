@@ -104,7 +104,7 @@ pub struct Telemetry {
     handle: PrometheusHandle,
     starts: [Tally; 4],
     evictions: [Tally; 4],
-    refusals: [Tally; 2],
+    refusals: [Tally; Refusal::ALL.len()],
     faults: [Tally; 6],
     snapshots_refused: [Tally; 5],
     restores_failed: Tally,

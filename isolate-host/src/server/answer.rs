@@ -46,6 +46,9 @@ pub(super) fn from_guest<I: Instance>(
         head.headers.remove(header::CONTENT_LENGTH);
     }
     head.headers.insert(wire::START, HeaderValue::from_static(lease.start().as_str()));
+    if let Some(cause) = lease.cold_cause() {
+        head.headers.insert(wire::COLD, HeaderValue::from_static(cause.as_str()));
+    }
     if let Some(took) = lease.restore_time() {
         head.headers.insert(wire::RESTORE_US, HeaderValue::from(took.as_micros() as u64));
     }

@@ -1,10 +1,11 @@
 //! The control endpoints, reached with the fleet's key and without a worker.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::{Method, Response, StatusCode, Uri};
 use warmshard_config::units::WorkerName;
-use warmshard_config::wire::{Evicted, HostStatus, IsolateGroup, control};
+use warmshard_config::wire::{Drained, Evicted, HostStatus, IsolateGroup, control};
 
 use super::Host;
 use super::respond::{self, Failure};
@@ -30,11 +31,26 @@ pub(super) async fn answer<R: Runtime>(
             let ready = host.deployments.prepare(&worker(uri)?).await?;
             Ok(json(&serde_json::json!({ "deployment": ready.id.as_str() })))
         }
-        (control::STATUS | control::METRICS | control::EVICT | control::PREPARE, _) => {
-            Err(Failure::BadMethod)
-        }
+        (control::DRAIN, &Method::POST) => Ok(json(&drain(host, true))),
+        (control::UNDRAIN, &Method::POST) => Ok(json(&drain(host, false))),
+        (
+            control::STATUS
+            | control::METRICS
+            | control::EVICT
+            | control::PREPARE
+            | control::DRAIN
+            | control::UNDRAIN,
+            _,
+        ) => Err(Failure::BadMethod),
         _ => Err(Failure::NoEndpoint),
     }
+}
+
+/// Refuses new requests from now on, or takes them again; those in flight go on.
+fn drain<R: Runtime>(host: &Host<R>, draining: bool) -> Drained {
+    host.draining.store(draining, Ordering::Relaxed);
+    tracing::info!(draining, "told to drain or to go on");
+    Drained { draining, in_flight: host.isolates.load().in_flight }
 }
 
 fn status<R: Runtime>(host: &Host<R>) -> HostStatus {

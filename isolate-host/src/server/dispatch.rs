@@ -66,7 +66,9 @@ async fn dispatch<R: Runtime>(
     let headers = request.headers();
     let value = |name: &str| headers.get(name).map(header::HeaderValue::as_bytes);
     let head = Head { path: request.uri().path(), key: value(wire::KEY), worker: value(wire::WORKER) };
-    match admit(head, &host.key, host.intake()) {
+    // Decided before anything is awaited, so that the key is not held on to.
+    let verdict = admit(head, &host.key.load(), host.intake());
+    match verdict {
         Verdict::Serve(worker) => run(host, &worker, request, id).await,
         Verdict::Control => control::answer(host, request.method(), request.uri()).await,
         Verdict::Health => Ok(respond::text("ok\n")),

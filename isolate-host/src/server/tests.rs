@@ -99,6 +99,66 @@ async fn error_code(response: Response<Incoming>) -> String {
     reply.error.code
 }
 
+#[tokio::test]
+async fn a_cold_start_says_why_as_far_as_the_host_knows() {
+    let runtime = handler(|_, _| async { Ok(Response::new(body("hi"))) });
+    runtime.deploy("other", 2);
+    let server = start(runtime, 1).await;
+    let cold = async |worker| header(&server.get(worker).await, wire::COLD).map(str::to_owned);
+    assert_eq!(cold("hello").await.as_deref(), Some("first"));
+    assert_eq!(cold("hello").await, None, "warm");
+    until(|| server.host.isolates.load().in_flight == 0).await;
+    assert_eq!(cold("other").await.as_deref(), Some("first"));
+    until(|| server.host.isolates.load().in_flight == 0).await;
+    assert_eq!(cold("hello").await.as_deref(), Some("evicted"));
+}
+
+#[tokio::test]
+async fn a_drained_host_refuses_until_it_is_to_go_on() {
+    let server = start(handler(|_, _| async { Ok(Response::new(body("hi"))) }), 2).await;
+    let (status, text) = server.control(Method::POST, wire::control::DRAIN).await;
+    assert_eq!((status, text.trim()), (StatusCode::OK, "{\"draining\":true,\"in_flight\":0}"));
+    let refused = server.get("hello").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(header(&refused, wire::REFUSED), Some("draining"));
+    assert_eq!(server.control(Method::GET, wire::control::DRAIN).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    server.control(Method::POST, wire::control::UNDRAIN).await;
+    assert_eq!(server.get("hello").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_limit_of_requests_in_flight_is_kept_before_any_work() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let slow = handler(move |_, _| {
+        let mut released = released.clone();
+        async move {
+            let _ = released.wait_for(|released| *released).await;
+            Ok(Response::new(body("hi")))
+        }
+    });
+    let server = start(slow, 4).await;
+    server.host.limit_in_flight(NonZeroU32::new(1));
+    let one = server.get("hello");
+    let checks = async {
+        until(|| server.host.isolates.load().in_flight == 1).await;
+        let refused = server.get("hello").await;
+        assert_eq!(header(&refused, wire::REFUSED), Some("too_many_requests"));
+        release.send_replace(true);
+    };
+    let (first, ()) = tokio::join!(one, checks);
+    assert_eq!(first.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_fleets_key_is_changed_without_a_restart() {
+    let server = start(handler(|_, _| async { Ok(Response::new(body("hi"))) }), 2).await;
+    let newer = "fedcba9876543210";
+    server.host.set_key(FleetKey::parse(&format!("{newer}\n{KEY}")).unwrap());
+    assert_eq!(server.get("hello").await.status(), StatusCode::OK, "both are accepted");
+    server.host.set_key(FleetKey::parse(newer).unwrap());
+    assert_eq!(server.get("hello").await.status(), StatusCode::UNAUTHORIZED);
+}
+
 /// Waits for a condition that other tasks bring about.
 async fn until(condition: impl Fn() -> bool) {
     let waiting = async {

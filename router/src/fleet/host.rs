@@ -32,8 +32,8 @@ pub(crate) struct Host {
     pub(super) place: ArcSwapOption<Place>,
     health: Mutex<Health>,
     said: Said,
-    /// It said that it is shutting down.
-    leaving: AtomicBool,
+    /// It said that it takes no requests, until then: milliseconds since it is known.
+    leaving_until: AtomicU64,
     /// An operator wants it empty.
     drained: AtomicBool,
     /// An operator wants it left alone until then: milliseconds since it is known.
@@ -58,7 +58,7 @@ impl Host {
             place: ArcSwapOption::empty(),
             health: Mutex::default(),
             said: Said::default(),
-            leaving: AtomicBool::new(false),
+            leaving_until: AtomicU64::new(0),
             drained: AtomicBool::new(false),
             ejected_until: AtomicU64::new(0),
             in_flight: Arc::default(),
@@ -119,9 +119,15 @@ impl Host {
         own.max(self.said.in_flight.load(Ordering::Relaxed))
     }
 
-    /// Returns whether that is a change.
-    pub(super) fn set_leaving(&self, leaving: bool) -> bool {
-        self.leaving.swap(leaving, Ordering::Relaxed) != leaving
+    /// It takes no requests until then. Returns whether that is news.
+    pub(super) fn leaves_until(&self, then: Instant) -> bool {
+        let before = self.leaving_until.swap(self.age(then), Ordering::Relaxed);
+        before <= self.age(Instant::now())
+    }
+
+    /// It takes requests, as far as is known.
+    pub(super) fn stays(&self) {
+        self.leaving_until.store(0, Ordering::Relaxed);
     }
 
     /// Returns whether that is a change.
@@ -141,8 +147,8 @@ impl Host {
         u64::try_from(now.saturating_duration_since(self.known_since).as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn is_ejected(&self, now: Instant) -> bool {
-        let until = self.ejected_until.load(Ordering::Relaxed);
+    fn is_before(&self, now: Instant, until: &AtomicU64) -> bool {
+        let until = until.load(Ordering::Relaxed);
         until != 0 && self.age(now) < until
     }
 
@@ -153,10 +159,9 @@ impl Host {
         let health = *self.health();
         match health.state() {
             State::Down | State::Unknown => Standing::Down,
-            State::Up if self.leaving.load(Ordering::Relaxed) || self.drained.load(Ordering::Relaxed) => {
-                Standing::Draining
-            }
-            State::Up if self.is_ejected(now) => Standing::Ejected,
+            State::Up if self.drained.load(Ordering::Relaxed) => Standing::Draining,
+            State::Up if self.is_before(now, &self.leaving_until) => Standing::Draining,
+            State::Up if self.is_before(now, &self.ejected_until) => Standing::Ejected,
             State::Up if health.is_settling(now) => Standing::Settling,
             State::Up => Standing::Eligible,
         }

@@ -11,6 +11,7 @@ mod load_page;
 mod native;
 mod python_platform;
 mod router;
+mod sharding;
 mod simulator;
 mod snapshots;
 mod top_level;

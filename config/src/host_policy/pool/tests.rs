@@ -221,3 +221,22 @@ proptest! {
         prop_assert_eq!(pool.isolates(), 0);
     }
 }
+
+#[test]
+fn every_restore_has_a_cause() {
+    let mut pool = Pool::new(limits(2, 1));
+    let one = restore(&mut pool, 1, 0);
+    assert_eq!(pool.cause(one), Some(Cause::First));
+    let another = restore(&mut pool, 1, 1);
+    assert_eq!(pool.cause(another), Some(Cause::ScaleOut));
+    pool.release(one, at(2));
+    pool.release(another, at(3));
+    let (two, three) = (restore(&mut pool, 2, 4), restore(&mut pool, 3, 5));
+    assert_eq!([pool.cause(two), pool.cause(three)], [Some(Cause::First); 2]);
+    pool.release(two, at(6));
+    let again = restore(&mut pool, 1, 7);
+    assert_eq!(pool.cause(again), Some(Cause::Evicted));
+    pool.release(again, at(8));
+    let Decision::Restore { slot, .. } = pool.lease(&worker(1), &version(1, 1), at(9)) else { panic!() };
+    assert_eq!(pool.cause(slot), Some(Cause::NewVersion));
+}
