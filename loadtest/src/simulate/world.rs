@@ -496,8 +496,8 @@ impl<'a> World<'a> {
         }
         let old = std::mem::replace(&mut self.placement, new);
         let before = std::mem::replace(&mut self.candidates, vec![None; self.scenario.workers.len()]);
-        for worker in 0..before.len() {
-            if before[worker].is_some() {
+        for (worker, candidates) in before.iter().enumerate() {
+            if candidates.is_some() {
                 self.prepare(worker as u32);
             }
         }
