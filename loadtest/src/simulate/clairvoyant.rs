@@ -44,7 +44,7 @@ pub(super) fn run(scenario: &Scenario, fleet: &Fleet) -> anyhow::Result<RunRepor
             }
         }
         (Some(_), _) => {
-            with_next(scenario.schedule()?.arrivals()).for_each(|(arrival, next)| serve(arrival, next))
+            with_next(scenario.schedule()?.arrivals()).for_each(|(arrival, next)| serve(arrival, next));
         }
         (None, Some(trace)) => with_next(&trace.arrivals).for_each(|(arrival, next)| serve(arrival, next)),
         (None, None) => {}

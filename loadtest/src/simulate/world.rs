@@ -357,6 +357,11 @@ impl<'a> World<'a> {
                 members.retain(|member| member.id != *host);
                 members.push(Member::new(host.clone(), Weight::ONE));
                 self.join(&members, now);
+                // One that was there before, and died or was emptied, begins anew.
+                if let Some(number) = self.ids.iter().position(|id| id == host) {
+                    self.hosts[number].serve();
+                    self.routers.iter_mut().for_each(|router| router.heard_of(number, &self.health));
+                }
                 None
             }
             Action::DrainHost { host, .. } => self.drain(host, now),
@@ -491,8 +496,8 @@ impl<'a> World<'a> {
         }
         let old = std::mem::replace(&mut self.placement, new);
         let before = std::mem::replace(&mut self.candidates, vec![None; self.scenario.workers.len()]);
-        for worker in 0..before.len() {
-            if before[worker].is_some() {
+        for (worker, candidates) in before.iter().enumerate() {
+            if candidates.is_some() {
                 self.prepare(worker as u32);
             }
         }

@@ -31,7 +31,7 @@ pub(crate) fn loadtest(arguments: &[&str]) -> Result<Value> {
     let folder = tempfile::tempdir()?;
     let report = folder.path().join("report.json");
     let path = report.display().to_string();
-    let output = output(&[arguments, &["--json", &path]].concat())?;
+    let output = output(&[arguments, &["--json", path.as_str()][..]].concat())?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     read(&report).with_context(|| stderr.into_owned())
@@ -103,7 +103,7 @@ fn an_event_shows_in_the_report() -> Result<()> {
     std::fs::write(file("scenario.toml"), scenario)?;
     let run = ["run", "--target", &target, "--admin", &admin, "--scenario", &file("scenario.toml")];
     let outputs = ["--json", &file("report.json"), "--html", &file("report.html")];
-    let failing = output(&[&run[..], &outputs, &["--fail-if", "cold_rate>0"]].concat())?;
+    let failing = output(&[&run[..], &outputs[..], &["--fail-if", "cold_rate>0"][..]].concat())?;
     assert_eq!(failing.status.code(), Some(3), "{}", String::from_utf8_lossy(&failing.stderr));
 
     let report = read(Path::new(&file("report.json")))?;

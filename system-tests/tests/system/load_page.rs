@@ -99,7 +99,7 @@ fn the_page_draws_its_plots_in_light_and_dark_without_errors() -> Result<()> {
     let shot = |name: &str, scheme: &[&str]| {
         let png = file(name);
         let screenshot = format!("--screenshot={}", png.display());
-        run(&browser, &page, &[&[screenshot.as_str()], scheme].concat())?;
+        run(&browser, &page, &[&[screenshot.as_str()][..], scheme].concat())?;
         brightness(&png)
     };
     let light = shot("light.png", &[])?;

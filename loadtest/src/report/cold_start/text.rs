@@ -71,10 +71,10 @@ impl ColdStartReport {
     /// The article's table, with rows of our own that say so.
     fn write_published(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nmean cold starts in seconds (a worker that imports httpx, fastapi and pydantic):\n")?;
-        writeln!(f, "  {:<44} {:>10}  source", "platform", "mean")?;
+        writeln!(f, "  {:<52} {:>10}  source", "platform", "mean")?;
         for Row { platform, mean_s, measured_here } in self.rows() {
             let source = if measured_here { "measured here" } else { "published, not measured here" };
-            writeln!(f, "  {platform:<44} {mean_s:>10.4}  {source}")?;
+            writeln!(f, "  {platform:<52} {mean_s:>10.4}  {source}")?;
         }
         Ok(())
     }
