@@ -52,7 +52,7 @@ fn prepare(runtime: &Runtime, example: &str, parked: usize) -> Arc<Prepared> {
 }
 
 /// Restores one isolate after the other and ends each before the next, outside the time that is taken.
-fn restores(runtime: &Runtime, prepared: &Prepared, count: u64) -> Duration {
+fn restores(runtime: &Runtime, prepared: &Arc<Prepared>, count: u64) -> Duration {
     let mut taken = Duration::ZERO;
     for _ in 0..count {
         let began = Instant::now();
@@ -66,7 +66,7 @@ fn restores(runtime: &Runtime, prepared: &Prepared, count: u64) -> Duration {
     taken
 }
 
-fn first_responses(runtime: &Runtime, prepared: &Prepared, count: u64) -> Duration {
+fn first_responses(runtime: &Runtime, prepared: &Arc<Prepared>, count: u64) -> Duration {
     let mut taken = Duration::ZERO;
     for _ in 0..count {
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();

@@ -16,9 +16,9 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
         }
         let target = to.join(&name);
         if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?
+            copy(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target).map(|_| ())?
+            std::fs::copy(entry.path(), target)?;
         }
     }
     Ok(())

@@ -152,7 +152,7 @@ fn the_page_describes_the_header() {
     for expected in [
         format!("# The snapshot file\n\nVersion {VERSION}."),
         format!("| 12 | 4 | header length, {HEADER} |"),
-        format!("| 64 | 3 × 32 | SHA-256 of manifest, files and image |"),
+        "| 64 | 3 × 32 | SHA-256 of manifest, files and image |".to_owned(),
         format!("| {SUMMED} | 32 | SHA-256 of bytes 0 to {} |", SUMMED - 1),
         format!("multiple of {IMAGE_ALIGNMENT}"),
     ] {
