@@ -178,6 +178,7 @@ mod tests {
             (wire::START, "cold"),
             (wire::HOST, "host-a"),
             (wire::RESTORE_US, "1234"),
+            (wire::HOST_US, "2345"),
             (wire::DEPLOYMENT, "abc"),
             (wire::COLD, "first"),
             (wire::LOAD, "inflight=3;isolates=12"),

@@ -44,7 +44,7 @@ fn native_packages_and_files_are_there_after_every_restore() -> Result<()> {
             answer.json()?,
             json!({
                 "msgspec": [1, 2],
-                "jiter": [{ "parsed": [1, 2, 3] }, [1.5, null]],
+                "jiter": [1.5, null],
                 "pydantic": { "name": "a", "points": [1, 2] },
             })
         );

@@ -105,7 +105,8 @@ fn a_killed_host_costs_no_idempotent_request() -> Result<()> {
     let addresses: Vec<String> = running.iter().map(|host| host.address.clone()).collect();
     let lines: Vec<_> =
         ["a", "b", "c"].into_iter().zip(&addresses).map(|(id, address)| (id, address.as_str(), "")).collect();
-    let fleet = RoutedFleet::start(executable(), &lines, "")?;
+    // A busy machine must not have the worker on a second host before the first one is killed.
+    let fleet = RoutedFleet::start(executable(), &lines, "[placement]\nmax_width = 1\n")?;
     let home = fleet.get("hello", "/")?.host;
     let n = lines.iter().position(|(id, ..)| *id == home).context("the home is one of them")?;
     let load = fleet.load(&["hello"], 4);

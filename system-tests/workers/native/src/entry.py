@@ -20,9 +20,8 @@ class Line(BaseModel):
     points: list[int]
 
 
-# Objects whose memory belongs to the libraries.
+# An object whose memory belongs to a library.
 DECODER = msgspec.json.Decoder(Point)
-PARSED = jiter.from_json(b'{"parsed": [1, 2, 3]}')
 
 os.makedirs("/tmp/made/at", exist_ok=True)
 with open("/tmp/made/at/top-level.txt", "w") as file:
@@ -62,6 +61,6 @@ class Default(WorkerEntrypoint):
         line = Line.model_validate_json('{"name": "a", "points": [1, "2"]}')
         return answer({
             "msgspec": [point.x, point.y],
-            "jiter": [PARSED, jiter.from_json(b"[1.5, null]")],
+            "jiter": jiter.from_json(b"[1.5, null]"),
             "pydantic": line.model_dump(),
         })
