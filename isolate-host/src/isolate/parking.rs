@@ -33,9 +33,10 @@ impl<T> Parking<T> {
     /// Lets go of everything under a key.
     pub(super) fn forget(&self, key: u64) {
         let mut parked = self.parked.lock().expect("no panic while held");
-        let (leaving, staying) = parked.drain(..).partition(|(other, _)| *other == key);
+        let (leaving, staying): (VecDeque<_>, _) = parked.drain(..).partition(|(other, _)| *other == key);
         *parked = staying;
-        drop::<VecDeque<_>>(leaving);
+        drop(parked);
+        drop(leaving);
     }
 }
 

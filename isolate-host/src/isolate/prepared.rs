@@ -72,7 +72,7 @@ impl Prepared {
         exchange.mailbox = Some(mailbox.clone());
         exchange.inbox.push_back(Event::Resume(self.resume.clone()));
         let wasm = |error: wasmtime::Error| RestoreError::Wasm(format!("{error:#}"));
-        let store = self.store(exchange).await.map_err(|error| RestoreError::Wasm(format!("{error:#}")))?;
+        let store = self.store(exchange).await.map_err(wasm)?;
         let meter = store.data().cpu.clone();
         let actor = Actor::new(store, self.plan.manifest().pump, messages).map_err(wasm)?;
         let restore_time: Duration = began.elapsed();

@@ -1,7 +1,8 @@
 //! From a judged snapshot to a plan, and from the plan to isolates, as often as wanted.
 //!
 //! The plan is made once per deployment and host: names become indices. Carrying it
-//! out looks nothing up by name, runs no guest code and touches no page of memory.
+//! out looks nothing up by name and runs no guest code. A new isolate touches no page of
+//! memory; one that is renewed gets the pages copied that the one before it wrote to.
 
 use std::sync::Arc;
 
