@@ -72,14 +72,16 @@ pub struct Answer {
     pub reason: Reason,
     /// Other requests of the worker were in flight through this router.
     pub busy: bool,
+    /// When the host was taken.
+    pub placed: Duration,
     pub now: Duration,
 }
 
 /// What a router remembers of a worker. Small: most workers have one place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// Where it answered, and when last.
-    warm: Vec<(HostIndex, Duration)>,
+    /// Where it answered.
+    warm: Vec<Place>,
     /// Hosts that it was warm at and that died, until it is warm there again.
     lost: Vec<HostIndex>,
     /// So many losses have not led to a cold start elsewhere yet.
@@ -88,6 +90,16 @@ pub struct History {
     moved: Vec<HostIndex>,
     deployment: Option<u64>,
     seen: bool,
+}
+
+/// A host where a worker was seen to be warm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    host: HostIndex,
+    /// The first answer from there.
+    since: Duration,
+    /// The latest one.
+    last: Duration,
 }
 
 /// A place that was silent for longer may have been dropped by its host.
@@ -104,12 +116,16 @@ impl History {
 
     /// Whether the worker was warm there when it was last heard of.
     pub fn is_warm(&self, host: HostIndex) -> bool {
-        self.warm.iter().any(|&(warm, _)| warm == host)
+        self.place(host).is_some()
+    }
+
+    fn place(&self, host: HostIndex) -> Option<&Place> {
+        self.warm.iter().find(|place| place.host == host)
     }
 
     /// Where it was warm when it was last heard of.
     pub fn warm(&self) -> impl Iterator<Item = HostIndex> + '_ {
-        self.warm.iter().map(|&(host, _)| host)
+        self.warm.iter().map(|place| place.host)
     }
 
     /// Takes an answer in; the cause when its start was cold.
@@ -127,10 +143,10 @@ impl History {
         if answer.deployment.is_some() {
             self.deployment = answer.deployment;
         }
-        match self.warm.iter_mut().find(|(host, _)| *host == answer.host) {
-            Some((_, last)) => *last = answer.now,
+        match self.warm.iter_mut().find(|place| place.host == answer.host) {
+            Some(place) => place.last = answer.now,
             None => {
-                self.warm.push((answer.host, answer.now));
+                self.warm.push(Place { host: answer.host, since: answer.now, last: answer.now });
                 self.lost.retain(|&host| host != answer.host);
                 self.moved.retain(|&host| host != answer.host);
             }
@@ -144,8 +160,8 @@ impl History {
         if known(Cause::NewVersion) || redeployed {
             return Cause::NewVersion;
         }
-        if let Some(&(_, last)) = self.warm.iter().find(|(host, _)| *host == answer.host) {
-            let together = answer.busy || answer.now.saturating_sub(last) < TOGETHER;
+        if let Some(place) = self.place(answer.host) {
+            let together = answer.busy || answer.now.saturating_sub(place.last) < TOGETHER;
             return match answer.host_says {
                 Some(Cause::ScaleOut) => Cause::ScaleOut,
                 // The host did not have it a moment ago, and another answer was faster.
@@ -180,19 +196,25 @@ impl History {
         }
         match answer.host_says {
             Some(said @ (Cause::Evicted | Cause::ScaleOut)) => said,
-            _ if self.is_fresh_elsewhere(answer) => Cause::Misplaced,
+            // Answers to later requests were faster.
+            _ if self.warm.iter().all(|place| place.since > answer.placed) && !self.warm.is_empty() => {
+                Cause::First
+            }
+            _ if self.was_fresh_elsewhere(answer) => Cause::Misplaced,
             _ => Cause::Evicted,
         }
     }
 
-    fn is_fresh_elsewhere(&self, answer: &Answer) -> bool {
-        self.warm.iter().any(|&(_, last)| answer.now.saturating_sub(last) < FRESH)
+    /// Whether a warm place was known when the request's host was taken.
+    fn was_fresh_elsewhere(&self, answer: &Answer) -> bool {
+        let known = |place: &&Place| place.since <= answer.placed;
+        self.warm.iter().filter(known).any(|place| answer.now.saturating_sub(place.last) < FRESH)
     }
 
     /// A host died, and what was warm there with it.
     pub fn host_lost(&mut self, host: HostIndex) {
         let before = self.warm.len();
-        self.warm.retain(|&(warm, _)| warm != host);
+        self.warm.retain(|place| place.host != host);
         if self.warm.len() < before {
             self.lost.push(host);
             self.unclaimed += 1;
@@ -209,7 +231,11 @@ impl History {
         after: &[HostIndex],
     ) {
         let known = |hosts: &[HostIndex]| hosts.iter().filter_map(|&host| renumber(host)).collect::<Vec<_>>();
-        self.warm = self.warm.iter().filter_map(|&(host, last)| Some((renumber(host)?, last))).collect();
+        self.warm = self
+            .warm
+            .iter()
+            .filter_map(|place| Some(Place { host: renumber(place.host)?, ..*place }))
+            .collect();
         self.lost = known(&self.lost);
         self.moved = known(&self.moved);
         if !self.seen {
@@ -231,7 +257,7 @@ mod tests {
     fn at(host: usize, start: StartKind, reason: Reason) -> Answer {
         let host = HostIndex::new(host);
         let now = Duration::from_secs(10);
-        Answer { host, start, deployment: Some(1), host_says: None, reason, busy: false, now }
+        Answer { host, start, deployment: Some(1), host_says: None, reason, busy: false, placed: now, now }
     }
 
     fn cold(host: usize, reason: Reason) -> Answer {
@@ -288,6 +314,19 @@ mod tests {
         // Long after, the host has become another process.
         let later = Answer { now: Duration::from_secs(100), ..says(Cause::First) };
         assert_eq!(history.answered(&later), Some(Cause::HostLost));
+    }
+
+    #[test]
+    fn a_place_that_became_known_after_the_choice_is_no_mistake() {
+        let mut history = History::default();
+        let later = Answer { host_says: Some(Cause::ScaleOut), ..cold(0, Reason::Refused) };
+        assert_eq!(history.answered(&later), Some(Cause::ScaleOut));
+        let earlier = Answer { placed: Duration::from_secs(9), ..cold(1, Reason::Home) };
+        assert_eq!(history.answered(&earlier), Some(Cause::First));
+        // Chosen when a place was known and another one was not yet.
+        let between =
+            Answer { placed: Duration::from_secs(10), now: Duration::from_secs(11), ..cold(2, Reason::Home) };
+        assert_eq!(history.answered(&between), Some(Cause::Misplaced));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) mod retry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -125,10 +125,11 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
         };
         let timeouts = visit.plan.roster.traffic.timeouts;
+        let placed = Instant::now();
         match self.fleet.choose(visit, &request.tried) {
             Ok((host, place, decision)) => {
                 metric::placed(decision.reason);
-                request.send_to(host, &decision);
+                request.send_to(host, &decision, placed);
                 Ok(Box::new(Self::peer(place.address, &timeouts)))
             }
             Err(no_host) => {

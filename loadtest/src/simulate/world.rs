@@ -60,6 +60,8 @@ struct Flight {
     reason: Reason,
     version: u32,
     restore: Option<Duration>,
+    /// When the host was taken.
+    placed: Duration,
     /// Since it was sent to this host.
     at_host: Duration,
 }
@@ -245,6 +247,7 @@ impl<'a> World<'a> {
                         reason: decision.reason,
                         version: *version,
                         restore: waited.then_some(restore),
+                        placed: now,
                         at_host,
                     };
                     self.routers[router].sent(host);
@@ -294,6 +297,7 @@ impl<'a> World<'a> {
                 host_says: None,
                 reason: flight.reason,
                 busy: false,
+                placed: flight.placed,
                 now,
             };
             router.answered(worker, answer)

@@ -47,6 +47,8 @@ pub(crate) struct Attempt {
     pub(crate) host: Arc<Host>,
     index: HostIndex,
     reason: Reason,
+    /// When the choice began.
+    placed: Instant,
     /// Over how many hosts the worker was spread.
     width: u16,
     pub(crate) body_began: bool,
@@ -72,12 +74,14 @@ impl Request {
         &self.id
     }
 
-    pub(crate) fn send_to(&mut self, host: Arc<Host>, decision: &Decision) {
+    /// `placed` is from before the choice: what became known meanwhile had no part in it.
+    pub(crate) fn send_to(&mut self, host: Arc<Host>, decision: &Decision, placed: Instant) {
         let raised = host.begin_request();
         self.attempt = Some(Attempt {
             host,
             index: decision.host,
             reason: decision.reason,
+            placed,
             width: self.visit.as_ref().map_or(1, |visit| visit.worker.width()),
             body_began: false,
             _raised: raised,
@@ -104,6 +108,7 @@ impl Request {
                 host_says: said.cold,
                 reason: attempt.reason,
                 busy: visit.worker.in_flight() > 1,
+                placed: now.saturating_sub(attempt.placed.elapsed()),
                 now,
             };
             self.cold = visit.worker.answered(&visit.plan, answer);
