@@ -1,45 +1,73 @@
-//! Undoing what an isolate wrote: its memory becomes the image again, page by page.
+//! Undoing what an isolate wrote: its memory becomes the image again.
 //!
 //! An isolate shares the image's pages until it writes to them; the kernel knows which
-//! it has made its own. Copying the image over those few hundred pages costs less than
-//! mapping memory anew and taking a page fault for each of them again.
+//! it has made its own. Of a page written to, few cache lines differ in the end: a
+//! FastAPI worker's first request makes 270 pages its own, 1.1 MB, and changes 60 KB.
+//! Both are found out when the isolate ends, and what the image has there is kept in one
+//! piece, so that undoing reads that piece from its beginning to its end and touches no
+//! line of memory without need. It costs less than mapping memory anew and taking a
+//! page fault for each page again.
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 const PAGE: usize = 4096;
+/// What processors move at once; finer is not worth comparing.
+const LINE: usize = 64;
 
-/// The pages an isolate has made its own, as ranges of bytes. They are looked up when it
-/// ends: nothing runs in it until it is renewed, so the request that asks for that is
-/// spared the search.
+/// What an isolate changed, and what was there before. Nothing runs in it between its end
+/// and its renewal, so the request that asks for that is spared the search.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    runs: Vec<Run>,
+    /// The image's bytes of all runs, one after the other.
+    before: Vec<u8>,
+}
+
+/// Neighbouring lines that changed.
 #[derive(Debug)]
-pub(crate) struct Written(Vec<Range<usize>>);
+struct Run {
+    start: usize,
+    length: usize,
+}
 
-impl Written {
-    /// Asks the kernel.
-    pub(crate) fn find(memory: &[u8]) -> io::Result<Self> {
-        let mut ranges: Vec<Range<usize>> = Vec::new();
+impl Changed {
+    /// Asks the kernel for the pages of `memory` that are no longer those of `image`, which it was
+    /// mapped from, and compares them.
+    pub(crate) fn find(memory: &[u8], image: &[u8]) -> io::Result<Self> {
+        let mut changed = Self::default();
         for page in private_pages(memory)? {
             let range = page * PAGE..(page + 1) * PAGE;
-            match ranges.last_mut() {
-                Some(last) if last.end == range.start => last.end = range.end,
-                _ => ranges.push(range),
+            let lines = memory[range.clone()].chunks_exact(LINE).zip(image[range].chunks_exact(LINE));
+            for (line, (now, before)) in lines.enumerate() {
+                if now != before {
+                    changed.add(page * PAGE + line * LINE, before);
+                }
             }
         }
-        Ok(Self(ranges))
+        Ok(changed)
+    }
+
+    fn add(&mut self, start: usize, before: &[u8]) {
+        self.before.extend_from_slice(before);
+        match self.runs.last_mut() {
+            Some(run) if run.start + run.length == start => run.length += before.len(),
+            _ => self.runs.push(Run { start, length: before.len() }),
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().map(Range::len).sum()
+        self.before.len()
     }
 
-    /// Makes `memory` equal to `image`. Both have the same length, `memory` was mapped from
-    /// `image`, and nobody has written to it since these pages were looked up.
-    pub(crate) fn undo(&self, memory: &mut [u8], image: &[u8]) {
-        for range in &self.0 {
-            memory[range.clone()].copy_from_slice(&image[range.clone()]);
+    /// Makes `memory` what the image is. Nobody has written to it since the search.
+    pub(crate) fn undo(&self, memory: &mut [u8]) {
+        let mut rest = self.before.as_slice();
+        for &Run { start, length } in &self.runs {
+            let (before, others) = rest.split_at(length);
+            memory[start..start + length].copy_from_slice(before);
+            rest = others;
         }
     }
 }
@@ -80,7 +108,9 @@ mod tests {
         memory.copy_from_slice(&image);
         memory[5 * PAGE + 7] ^= 0xff;
         memory[15 * PAGE..].fill(1);
-        Written::find(memory).unwrap().undo(memory, &image);
+        let changed = Changed::find(memory, &image).unwrap();
+        assert_eq!((changed.runs.len(), changed.bytes()), (2, LINE + PAGE));
+        changed.undo(memory);
         assert!(*memory == *image);
     }
 }

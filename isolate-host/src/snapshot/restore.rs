@@ -2,7 +2,7 @@
 //!
 //! The plan is made once per deployment and host: names become indices. Carrying it
 //! out looks nothing up by name and runs no guest code. A new isolate touches no page of
-//! memory; one that is renewed gets the pages copied that the one before it wrote to.
+//! memory; one that is renewed gets back what the one before it changed.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wasmtime::{Extern, Module, ModuleExport, Ref, Store, Val};
 use super::check::check_files;
 use super::format::Snapshot;
 use super::manifest::{Manifest, Mismatch};
-use super::renew::Written;
+use super::renew::Changed;
 use crate::emscripten::clock::Clock;
 use crate::emscripten::entropy::Entropy;
 use crate::emscripten::files::{self, FileSystem, Layer, OverlayEntry};
@@ -56,7 +56,7 @@ pub struct Plan {
 /// The store of an isolate that has ended, as it was left.
 pub struct Parked {
     store: Store<Guest>,
-    written: Written,
+    changed: Changed,
 }
 
 struct PlannedLibrary {
@@ -143,9 +143,9 @@ impl Plan {
         if !unchanged {
             return Ok(None);
         }
-        let written = Written::find(parts.memory.data(&store))?;
-        tracing::debug!(worker = %self.manifest.worker, bytes = written.bytes(), "an isolate ended well");
-        Ok(Some(Parked { store, written }))
+        let changed = Changed::find(parts.memory.data(&store), &self.image)?;
+        tracing::debug!(worker = %self.manifest.worker, bytes = changed.bytes(), "an isolate ended well");
+        Ok(Some(Parked { store, changed }))
     }
 
     /// Makes the store of an ended isolate of this deployment what `restore` would make.
@@ -155,9 +155,9 @@ impl Plan {
         exchange: Exchange,
         limits: Limits,
     ) -> wasmtime::Result<Store<Guest>> {
-        let Parked { mut store, written } = parked;
+        let Parked { mut store, changed } = parked;
         let memory = store.data().parts().memory;
-        written.undo(memory.data_mut(&mut store), &self.image);
+        changed.undo(memory.data_mut(&mut store));
         self.restore_globals(&mut store)?;
         store.data_mut().renew(self.guest_setup(exchange, limits)?);
         Ok(store)
