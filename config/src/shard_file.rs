@@ -24,8 +24,8 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use reference::{json_schema, markdown};
 pub use settings::{
-    Embedded, ExternalHost, Fleet, HostState, Listen, PlacementPolicy, PlacementSettings, Reload, Retries,
-    Settings, Timeouts,
+    CertificateFiles, Embedded, ExternalHost, Fleet, HostState, Limits, Listen, PlacementPolicy,
+    PlacementSettings, Reload, Retries, Settings, Timeouts,
 };
 
 /// What the shard file may refer to outside itself. The program supplies the
@@ -36,6 +36,19 @@ pub trait Surroundings {
     /// A file's text, or why it cannot be read.
     fn read(&self, path: &Path) -> Result<String, String>;
     fn is_folder(&self, path: &Path) -> bool;
+    /// Whether two PEM files are a certificate and its key. Surroundings that serve no TLS have
+    /// nothing against any.
+    fn check_certificate(&self, files: &CertificateFiles) -> Result<(), Unusable> {
+        let _ = files;
+        Ok(())
+    }
+}
+
+/// Which of two files is at fault, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    Certificate(String),
+    Key(String),
 }
 
 /// Reads a shard file. `path` names it in problems, and what the file says about

@@ -71,6 +71,9 @@ pub mod control {
     pub const EVICT: &str = "/_warmshard/evict";
     /// `POST ?worker=NAME`: gets a worker ready to be restored.
     pub const PREPARE: &str = "/_warmshard/prepare";
+    /// `POST ?worker=NAME`: sees to it that the worker's next request finds an isolate; answers
+    /// [`super::Prewarmed`], or 503 with [`super::REFUSED`] when there is no room for one.
+    pub const PREWARM: &str = "/_warmshard/prewarm";
     /// `POST`: refuses new requests, so that routers go elsewhere; those in flight go on.
     pub const DRAIN: &str = "/_warmshard/drain";
     /// `POST`: takes requests again.
@@ -264,6 +267,37 @@ pub struct Evicted {
     pub evicted: u64,
 }
 
+/// What a host's `POST …/prewarm?worker=NAME` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prewarmed {
+    pub worker: WorkerName,
+    pub state: PrewarmState,
+}
+
+/// How a host met the wish that a worker be warm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrewarmState {
+    /// An isolate with room for a request was there.
+    Warm,
+    /// One was restored.
+    Restored,
+    /// It takes longer than the caller was kept waiting, and goes on.
+    Preparing,
+}
+
+impl PrewarmState {
+    pub const ALL: [PrewarmState; 3] = [Self::Warm, Self::Restored, Self::Preparing];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Restored => "restored",
+            Self::Preparing => "preparing",
+        }
+    }
+}
+
 /// What `POST …/drain` and `POST …/undrain` answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
@@ -311,6 +345,8 @@ pub struct HostView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyFile {
     pub data: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub hosts: Vec<ReadyHost>,
 }

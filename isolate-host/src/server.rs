@@ -13,6 +13,7 @@ mod answer;
 mod control;
 mod dispatch;
 mod listen;
+mod prewarm;
 mod replay;
 mod respond;
 

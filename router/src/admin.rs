@@ -44,6 +44,7 @@ pub(crate) struct Admin {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) in_flight: InFlight,
+    pub(crate) connections: InFlight,
 }
 
 /// A shard file for `POST /plan` is not larger.
@@ -168,6 +169,7 @@ impl Admin {
 
     fn render_metrics(&self) -> Reply {
         metric::in_flight(self.in_flight.count());
+        metric::connections(self.connections.count());
         let mut reply = text(StatusCode::OK, self.metrics.render());
         let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         reply.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -298,6 +300,7 @@ mod tests {
             phase: watched,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             in_flight: InFlight::new(),
+            connections: InFlight::new(),
         };
         Asked { admin, phase }
     }

@@ -20,6 +20,7 @@ use crate::fleet::Fleet;
 pub(crate) struct Addresses {
     pub(crate) data: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) tls: Option<SocketAddr>,
 }
 
 /// Prints the banner to stdout.
@@ -41,6 +42,9 @@ fn text(addresses: Addresses, hosts: &[ReadyHost], workers: &[WorkerName], route
         let _ = writeln!(text, "  {name:<8} {what}");
     };
     row("data", format!("http://{}", addresses.data));
+    if let Some(tls) = addresses.tls {
+        row("tls", format!("https://{tls}"));
+    }
     row("admin", format!("http://{}  (/healthz /readyz /metrics /hosts)", addresses.admin));
     for host in hosts {
         let process = host.pid.map(|pid| format!("process {pid}, ")).unwrap_or_default();
@@ -73,7 +77,7 @@ pub(crate) fn write_ready_file(path: &Path, addresses: Addresses, fleet: &Fleet)
     let Some(hosts) = fleet.all_up() else {
         return Ok(());
     };
-    write(path, &ReadyFile { data: addresses.data, admin: addresses.admin, hosts })
+    write(path, &ReadyFile { data: addresses.data, tls: addresses.tls, admin: addresses.admin, hosts })
 }
 
 /// Writes it anew whenever a host was restarted.
@@ -120,7 +124,8 @@ mod tests {
     use crate::fleet::{Place, tests::fleet_of};
 
     fn addresses() -> Addresses {
-        Addresses { data: ([127, 0, 0, 1], 8080).into(), admin: ([127, 0, 0, 1], 9090).into() }
+        let [data, admin, tls] = [8080, 9090, 8443].map(|port| ([127, 0, 0, 1], port).into());
+        Addresses { data, admin, tls: Some(tls) }
     }
 
     #[test]
@@ -137,6 +142,7 @@ mod tests {
 warmshard is ready
 
   data     http://127.0.0.1:8080
+  tls      https://127.0.0.1:8443
   admin    http://127.0.0.1:9090  (/healthz /readyz /metrics /hosts)
   host-a   process 123, http://127.0.0.1:40001
 

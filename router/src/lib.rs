@@ -1,12 +1,12 @@
 //! A pingora proxy that sends each worker to the isolate host that keeps it warm.
 //!
 //! ```text
-//! cli ─▶ server ─┬─▶ proxy ──────▶ fleet ◀── probe
-//!                ├─▶ admin ──────▶   ▲
-//!                └─▶ embedded ───────┘         decisions: `warmshard_config`
+//! cli ─▶ server ─┬─▶ edge ─▶ proxy ─▶ fleet ◀── probe
+//!                ├─▶ admin ─────────▶  ▲
+//!                └─▶ embedded ─────────┘         decisions: `warmshard_config`
 //! ```
 //!
-//! `proxy` is the life of a request, phase by phase. `fleet` is what this router
+//! `edge` reads what clients send; `proxy` is the life of a request, phase by phase. `fleet` is what this router
 //! knows of its hosts; `probe` and `embedded` keep it true. What to do is decided
 //! in `warmshard_config`, without I/O; this crate does it, logs why and counts it.
 
@@ -15,6 +15,7 @@
 mod admin;
 mod banner;
 mod cli;
+mod edge;
 mod embedded;
 mod fleet;
 mod host_client;
@@ -29,6 +30,7 @@ mod shard_commands;
 mod shutdown;
 mod surroundings;
 mod telemetry;
+mod tls;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -26,12 +26,16 @@ pub(crate) fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener
     bound.map_err(|source| BindError { address, key, source })
 }
 
-/// Hands a bound socket to pingora the way a router being replaced would: in
-/// the table of sockets it looks into before binding one itself. The string is
-/// the name to listen under.
-pub(crate) fn hand_over(listener: TcpListener) -> io::Result<(String, ListenFds)> {
-    let name = listener.local_addr()?.to_string();
+/// Hands bound sockets to pingora the way a router being replaced would: in the
+/// table of sockets it looks into before binding one itself. The strings are the
+/// names to listen under.
+pub(crate) fn hand_over(listeners: Vec<TcpListener>) -> io::Result<(Vec<String>, ListenFds)> {
     let mut sockets = Fds::new();
-    sockets.add(name.clone(), listener.into_raw_fd());
-    Ok((name, Arc::new(sockets.into())))
+    let mut names = Vec::new();
+    for listener in listeners {
+        let name = listener.local_addr()?.to_string();
+        sockets.add(name.clone(), listener.into_raw_fd());
+        names.push(name);
+    }
+    Ok((names, Arc::new(sockets.into())))
 }

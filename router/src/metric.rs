@@ -21,9 +21,11 @@ const PLACEMENTS: &str = "warmshard_router_placements_total";
 const WIDTH_CHANGES: &str = "warmshard_router_width_changes_total";
 const RETRIES: &str = "warmshard_router_retries_total";
 const IN_FLIGHT: &str = "warmshard_router_in_flight";
+const CONNECTIONS: &str = "warmshard_router_connections";
 const HOST_UP: &str = "warmshard_router_host_up";
 const HOST_CHANGES: &str = "warmshard_router_host_changes_total";
 const HOST_STARTS: &str = "warmshard_router_host_starts_total";
+const TURNED_AWAY: &str = "warmshard_router_turned_away_total";
 const RELOADS: &str = "warmshard_router_reloads_total";
 const INFO: &str = "warmshard_router_info";
 
@@ -50,9 +52,14 @@ fn describe() {
     describe_counter!(WIDTH_CHANGES, "Times a worker was spread over more or fewer hosts");
     describe_counter!(RETRIES, "Requests sent on to the next host, by what happened at the one before");
     describe_gauge!(IN_FLIGHT, "Requests in flight");
+    describe_gauge!(CONNECTIONS, "Open connections of clients");
     describe_gauge!(HOST_UP, "1 when the host is up");
     describe_counter!(HOST_CHANGES, "Changes of a host's health, by cause");
     describe_counter!(HOST_STARTS, "Times an embedded host was started");
+    describe_counter!(
+        TURNED_AWAY,
+        "Connections and requests refused before they reached a worker, by reason"
+    );
     describe_counter!(RELOADS, "Times the shard file was read again, by what came of it");
     describe_gauge!(INFO, "1 for the epoch in force; routers whose epochs differ place differently");
 }
@@ -118,6 +125,10 @@ pub(crate) fn in_flight(count: usize) {
     gauge!(IN_FLIGHT).set(count as f64);
 }
 
+pub(crate) fn connections(count: usize) {
+    gauge!(CONNECTIONS).set(count as f64);
+}
+
 pub(crate) fn host_changed(host: &HostId, to: State, cause: Cause) {
     host_is(host, to);
     let labels =
@@ -138,7 +149,12 @@ pub(crate) fn epoch_is_over(epoch: Epoch) {
     gauge!(INFO, "epoch" => epoch.to_string(), "version" => env!("CARGO_PKG_VERSION")).set(0.0);
 }
 
-/// `applied`, `unchanged`, `invalid` or `refused`.
+/// For a reason that is a code of an error reply, or `too_many_connections`.
+pub(crate) fn turned_away(reason: &'static str) {
+    counter!(TURNED_AWAY, "reason" => reason).increment(1);
+}
+
+/// `applied`, `certificates`, `unchanged`, `invalid` or `refused`.
 pub(crate) fn reloaded(outcome: &'static str) {
     counter!(RELOADS, "outcome" => outcome).increment(1);
 }

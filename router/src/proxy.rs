@@ -42,6 +42,7 @@ use crate::metric;
 use crate::respond::{self, Failure};
 use crate::shutdown::InFlight;
 use headers::ToHost;
+pub(crate) use request::new_request_id;
 use request::{HOST_LEAVING, HOST_REFUSED, Request, final_head};
 use retry::{Situation, Trouble};
 
@@ -83,6 +84,11 @@ impl Proxy {
             self.fleet.observe(&attempt.host, observation);
         }
     }
+}
+
+/// Whether the client's connection is encrypted.
+fn over_tls(session: &Session) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
 #[async_trait]
@@ -169,6 +175,7 @@ impl ProxyHttp for Proxy {
             request_id: request.id(),
             client: client.map(SocketAddr::ip),
             host: headers::host_name(session.req_header()),
+            scheme: if over_tls(session) { "https" } else { "http" },
         };
         headers::prepare_request(to_host, &told)
     }

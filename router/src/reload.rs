@@ -1,7 +1,7 @@
 //! Changes of the shard file while the router runs.
 //!
 //! ```text
-//! file changed │ SIGHUP │ POST /reload
+//! file or certificate changed │ SIGHUP │ POST /reload
 //!        └─▶ read and check ─▶ compare ─▶ too much moves? ─▶ build aside ─▶ swap
 //!                 │ problems               │ yes, not forced        ▲
 //!                 └──────▶ the last good one stays ◀────────────────┘   ramp steps
@@ -22,12 +22,17 @@ use warmshard_config::shard_file::{ExternalHost, Fleet as FleetSettings, HostSta
 use warmshard_config::units::{FleetKey, HostId, ShardKey, Share};
 
 use crate::fleet::{Fleet, Place, Spreading, Traffic};
+use crate::tls::{self, BadCertificate, Candidates, Certificates};
 use crate::{metric, shard_commands, surroundings};
 
 /// What became of reading the file again.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Applied { moved_percent: u64 },
+    Applied {
+        moved_percent: u64,
+    },
+    /// The shard file says the same, but its certificates have changed.
+    Certificates,
     Unchanged,
     Refused(Refused),
     Invalid(Problems),
@@ -40,6 +45,8 @@ pub(crate) enum Refused {
     TooMuch { moved: u64, most: u32 },
     #[error("`{0}` changed, which takes a restart")]
     NeedsRestart(&'static str),
+    #[error(transparent)]
+    Certificate(BadCertificate),
 }
 
 /// Keeps a fleet in line with its shard file.
@@ -49,6 +56,8 @@ pub(crate) struct Reloader {
     /// Used with embedded hosts, for as long as the router runs.
     key: FleetKey,
     now: Mutex<InForce>,
+    /// `None` without TLS.
+    certificates: Option<Arc<Certificates>>,
     /// Wakes whoever takes the next step of a ramp.
     ramps_changed: Notify,
 }
@@ -84,6 +93,7 @@ impl Traffic {
             routes: settings.routes.clone(),
             key: key.clone(),
             timeouts: settings.timeouts,
+            limits: settings.limits,
             retries: settings.retries,
             health: settings.health,
         }
@@ -100,7 +110,12 @@ impl Reloader {
     ) -> Self {
         let (since, ramps) = (SystemTime::now(), HashMap::new());
         let now = Mutex::new(InForce { settings, text, since, ramps, rejected: None });
-        Self { file, fleet, key, now, ramps_changed: Notify::new() }
+        Self { file, fleet, key, now, certificates: None, ramps_changed: Notify::new() }
+    }
+
+    /// Keeps these in line as well.
+    pub(crate) fn with_certificates(self, certificates: Option<Arc<Certificates>>) -> Self {
+        Self { certificates, ..self }
     }
 
     fn in_force(&self) -> MutexGuard<'_, InForce> {
@@ -125,6 +140,7 @@ impl Reloader {
             return;
         };
         let mut seen = self.in_force().text.clone();
+        let mut stamped = tls::stamp(&self.in_force().settings.tls);
         loop {
             let watch = self.in_force().settings.reload.watch;
             let step = self.next_step();
@@ -135,8 +151,10 @@ impl Reloader {
                 () = tokio::time::sleep(watch) => {
                     // Each new content is judged once, so that a wrong file is not logged every second.
                     let found = surroundings::read(&self.file);
-                    if let Ok(text) = found && text != seen {
-                        seen = text;
+                    let stamp = tls::stamp(&self.in_force().settings.tls);
+                    let news = found.as_ref().is_ok_and(|text| *text != seen);
+                    if news || stamp != stamped {
+                        (seen, stamped) = (found.unwrap_or(seen), stamp);
                         self.reload(Force::No);
                     }
                 }
@@ -154,6 +172,10 @@ impl Reloader {
                 let epoch = self.fleet.roster().epoch();
                 tracing::info!(file = %self.file.display(), %epoch, moved_percent, "shard file is in force");
                 ("applied", None)
+            }
+            Outcome::Certificates => {
+                tracing::info!("other certificates are in force");
+                ("certificates", None)
             }
             Outcome::Unchanged => ("unchanged", None),
             Outcome::Refused(refused) => {
@@ -175,10 +197,14 @@ impl Reloader {
             Ok(read) => read,
             Err(problems) => return Outcome::Invalid(problems),
         };
+        let certificates = match Candidates::read(&new.tls) {
+            Ok(certificates) => certificates,
+            Err(bad) => return Outcome::Refused(Refused::Certificate(bad)),
+        };
         let mut now = self.in_force();
         if new == now.settings {
             now.text = text;
-            return Outcome::Unchanged;
+            return if self.show(certificates) { Outcome::Certificates } else { Outcome::Unchanged };
         }
         if let Some(what) = fixed_until_restart(&now.settings, &new) {
             return Outcome::Refused(Refused::NeedsRestart(what));
@@ -189,10 +215,16 @@ impl Reloader {
             return Outcome::Refused(Refused::TooMuch { moved, most });
         }
         now.begin_ramps(&new);
+        self.show(certificates);
         now.settings = new;
         (now.text, now.since) = (text, SystemTime::now());
         self.put_in_force(&now);
         Outcome::Applied { moved_percent: moved }
+    }
+
+    /// Has handshakes use these from now on. Returns whether they are others.
+    fn show(&self, candidates: Candidates) -> bool {
+        self.certificates.as_ref().is_some_and(|certificates| certificates.replace(candidates))
     }
 
     /// The workers that were called, as busy as they are; invented ones while there are few.

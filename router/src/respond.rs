@@ -1,5 +1,7 @@
 //! Everything that can go wrong with a request, and the JSON a client gets for it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -24,6 +26,11 @@ pub(crate) enum Failure {
     BrokenOff,
     ClientGone,
     BadRequest,
+    /// The head cannot be read: what is wrong with it.
+    BadHead(String),
+    HeadTooLarge(String),
+    /// The head was not there after so long.
+    HeadTooLate(Duration),
     Router,
 }
 
@@ -80,15 +87,20 @@ impl Failure {
             Self::BrokenOff => "answer_broken_off",
             Self::ClientGone => "client_gone",
             Self::BadRequest => "bad_request",
+            Self::BadHead(_) => "bad_request_head",
+            Self::HeadTooLarge(_) => "head_too_large",
+            Self::HeadTooLate(_) => "head_too_late",
             Self::Router => "router_error",
         }
     }
 
     /// `None` when there is nobody to tell.
-    fn status(&self) -> Option<StatusCode> {
+    pub(crate) fn status(&self) -> Option<StatusCode> {
         let status = match self {
             Self::BrokenOff | Self::ClientGone => return None,
-            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::BadHead(_) => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HeadTooLate(_) => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::Router => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoHost(NoHost::AllFailed(_)) | Self::HostLost | Self::HostGarbage => {
@@ -100,7 +112,7 @@ impl Failure {
         Some(status)
     }
 
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Self::NoRoute(error) => error.to_string(),
             Self::NoHost(error) => error.to_string(),
@@ -111,6 +123,8 @@ impl Failure {
             Self::BrokenOff => "the answer broke off".to_owned(),
             Self::ClientGone => "the client went away".to_owned(),
             Self::BadRequest => "the request is not valid HTTP".to_owned(),
+            Self::BadHead(what) | Self::HeadTooLarge(what) => what.clone(),
+            Self::HeadTooLate(limit) => format!("found no whole head of a request within {limit:?}"),
             Self::Router => "the router failed; its log has the reason".to_owned(),
         }
     }
@@ -130,6 +144,8 @@ impl Failure {
             Self::HostLost => {
                 Some("it may have been processed, so it was not sent again; repeat it if that is safe")
             }
+            Self::HeadTooLarge(_) => Some("send fewer or shorter headers, or raise `limits.head`"),
+            Self::HeadTooLate(_) => Some("send it faster, or raise `limits.head_time`"),
             _ => None,
         }
     }
@@ -182,6 +198,22 @@ pub(crate) async fn answer_and_close(session: &mut Session, failure: &Failure, r
     status
 }
 
+/// The bytes of an HTTP/1.1 answer to what could not be read as a request; the connection ends with it.
+pub(crate) fn raw(failure: &Failure, request_id: &str) -> Option<Vec<u8>> {
+    let (head, body) = failure.reply(request_id)?.ok()?;
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_u16()).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"connection: close\r\n\r\n");
+    bytes.extend_from_slice(&body);
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,11 +249,19 @@ mod tests {
             (Failure::HostSilent, (504, "host_silent")),
             (Failure::HostGarbage, (502, "host_answer_invalid")),
             (Failure::BadRequest, (400, "bad_request")),
+            (Failure::BadHead("found it".into()), (400, "bad_request_head")),
+            (Failure::HeadTooLarge("found it".into()), (431, "head_too_large")),
+            (Failure::HeadTooLate(Duration::from_secs(1)), (408, "head_too_late")),
             (Failure::Router, (500, "router_error")),
         ] {
             let (status, reply) = reply(&failure);
             assert_eq!((status, reply.error.code.as_str()), expected);
         }
+        let raw = raw(&Failure::BadHead("found it".into()), "00000000deadbeef").unwrap();
+        let raw = String::from_utf8(raw).unwrap();
+        let (head, body) = raw.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())) && head.ends_with("close"));
         assert!(Failure::ClientGone.reply("").is_none());
         assert!(Failure::BrokenOff.reply("").is_none());
     }

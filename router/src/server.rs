@@ -16,9 +16,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::proxy::http_proxy_service_with_name;
+use pingora::listeners::ALPN;
+use pingora::listeners::tls::TlsSettings;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
-use pingora::services::Service;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use warmshard_config::shard_file::{self, Settings};
@@ -26,11 +29,13 @@ use warmshard_config::units::FleetKey;
 
 use crate::admin::{Admin, Phase};
 use crate::banner::{self, Addresses};
+use crate::edge::{Edge, Stage};
 use crate::embedded::{Embedded, HostProgram, Hosts};
 use crate::fleet::{Fleet, Spreading, Traffic};
 use crate::proxy::Proxy;
 use crate::reload::Reloader;
 use crate::shutdown::{InFlight, Leash, Signals};
+use crate::tls::{Certificates, Resolver};
 use crate::{admin, listeners, metric, probe};
 
 /// What a start needs.
@@ -62,7 +67,9 @@ async fn serve(start: Start) -> Result<(), Failure> {
     let mut signals = Signals::listen(leash)?;
     let data = listeners::bind(settings.listen.data, "listen.data")?;
     let admin = listeners::bind(settings.listen.admin, "listen.admin")?;
-    let addresses = Addresses { data: data.local_addr()?, admin: admin.local_addr()? };
+    let tls = settings.listen.tls.map(|address| listeners::bind(address, "listen.tls")).transpose()?;
+    let tls_address = tls.as_ref().map(TcpListener::local_addr).transpose()?;
+    let addresses = Addresses { data: data.local_addr()?, admin: admin.local_addr()?, tls: tls_address };
     if let Some(path) = &ready_file {
         banner::remove_ready_file(path)?;
     }
@@ -71,9 +78,11 @@ async fn serve(start: Start) -> Result<(), Failure> {
     let key = settings.key.clone().unwrap_or_else(random_key);
     let traffic = Traffic::of(&settings, &key);
     let fleet = Fleet::new(settings.build_placement(), Spreading::from(&settings.placement), traffic);
-    let router = Router::start(Arc::new(fleet), data)?;
+    let certificates = tls.as_ref().map(|_| Certificates::load(&settings.tls).map(Arc::new)).transpose()?;
+    let sockets = Sockets { data, tls: tls.zip(certificates.clone()) };
+    let router = Router::start(Arc::new(fleet), sockets)?;
     let reloader = Reloader::new(file, settings.clone(), text, Arc::clone(&router.fleet), key.clone());
-    let reloader = Arc::new(reloader);
+    let reloader = Arc::new(reloader.with_certificates(certificates));
     let admin_api = Admin {
         fleet: Arc::clone(&router.fleet),
         reloader: Arc::clone(&reloader),
@@ -81,6 +90,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
         phase: router.phase.subscribe(),
         metrics,
         in_flight: router.in_flight.clone(),
+        connections: router.connections.clone(),
     };
     tokio::spawn(admin::serve(admin, Arc::new(admin_api)));
     tokio::spawn(probe::run(Arc::clone(&router.fleet)));
@@ -116,28 +126,52 @@ fn random_key() -> FleetKey {
     FleetKey::parse(&text).expect("64 hexadecimal digits are a key")
 }
 
+/// Where clients come in.
+struct Sockets {
+    data: TcpListener,
+    tls: Option<(TcpListener, Arc<Certificates>)>,
+}
+
 /// The proxy and what it shares with the rest.
 struct Router {
     fleet: Arc<Fleet>,
     in_flight: InFlight,
+    connections: InFlight,
     phase: watch::Sender<Phase>,
+    stage: watch::Sender<Stage>,
     stopping: watch::Sender<bool>,
     service: JoinHandle<()>,
 }
 
 impl Router {
-    fn start(fleet: Arc<Fleet>, data: TcpListener) -> Result<Self, Failure> {
-        let in_flight = InFlight::new();
+    fn start(fleet: Arc<Fleet>, sockets: Sockets) -> Result<Self, Failure> {
+        let (in_flight, connections) = (InFlight::new(), InFlight::new());
+        let (stage, watched) = watch::channel(Stage::Serving);
         let proxy = Proxy { fleet: Arc::clone(&fleet), in_flight: in_flight.clone() };
-        let conf = Arc::new(server_conf());
-        let mut service = http_proxy_service_with_name(&conf, proxy, "router");
-        let (name, sockets) = listeners::hand_over(data)?;
-        service.add_tcp(&name);
+        let edge = Edge {
+            proxy: Arc::new(http_proxy(&Arc::new(server_conf()), proxy)),
+            fleet: Arc::clone(&fleet),
+            connections: connections.clone(),
+            stage: watched,
+        };
+        let mut service = Service::new("router".to_owned(), edge);
+        let mut listeners = vec![sockets.data];
+        let mut certificates = None;
+        if let Some((listener, shown)) = sockets.tls {
+            listeners.push(listener);
+            certificates = Some(shown);
+        }
+        let (names, descriptors) = listeners::hand_over(listeners)?;
+        service.add_tcp(&names[0]);
+        if let (Some(name), Some(certificates)) = (names.get(1), certificates) {
+            service.add_tls_with_settings(name, None, tls_settings(certificates)?);
+        }
         let (stopping, stopped) = watch::channel(false);
         let service = tokio::spawn(async move {
-            Service::start_service(&mut service, Some(sockets), stopped, 1).await;
+            service.start_service(Some(descriptors), stopped, 1).await;
         });
-        Ok(Self { fleet, in_flight, phase: watch::Sender::new(Phase::Starting), stopping, service })
+        let phase = watch::Sender::new(Phase::Starting);
+        Ok(Self { fleet, in_flight, connections, phase, stage, stopping, service })
     }
 
     /// Gets the hosts going and waits until they answer.
@@ -195,6 +229,7 @@ impl Router {
     /// Stops accepting, then waits for requests in flight; a second signal does not wait.
     async fn stop(self, limit: Duration, signals: &mut Signals) {
         self.phase.send_replace(Phase::Draining);
+        self.stage.send_replace(Stage::Closing);
         self.stopping.send_replace(true);
         let drained = async {
             // Ends when the listener is closed and idle connections are let go.
@@ -212,6 +247,16 @@ impl Router {
             tracing::warn!(left, "requests in flight are cut off");
         }
     }
+}
+
+/// HTTP/2 or HTTP/1.1, with the certificate that the client's name asks for.
+fn tls_settings(certificates: Arc<Certificates>) -> Result<TlsSettings, Failure> {
+    struct NoCallbacks;
+    impl pingora::listeners::TlsAccept for NoCallbacks {}
+    let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))?;
+    settings.set_cert_resolver(Arc::new(Resolver { certificates, listener: Box::new(|_| {}) }));
+    settings.set_alpn(ALPN::H2H1);
+    Ok(settings)
 }
 
 /// pingora's settings, in code: a file of its own would ignore what it does not know.

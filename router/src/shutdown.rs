@@ -85,12 +85,15 @@ impl InFlight {
         *self.0.borrow()
     }
 
+    /// Waits until none is left.
+    pub(crate) async fn ended(&self) {
+        // The sender lives in `self`.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+
     /// Waits until none is left, or for `limit`; returns how many are left.
     pub(crate) async fn drained(&self, limit: Duration) -> usize {
-        let mut counts = self.0.subscribe();
-        let drained = counts.wait_for(|count| *count == 0);
-        // The sender lives in `self`, so waiting only ends by the count or the limit.
-        let _ = tokio::time::timeout(limit, drained).await;
+        let _ = tokio::time::timeout(limit, self.ended()).await;
         self.count()
     }
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use warmshard_config::shard_file::{self, Problems, Settings, Surroundings};
+use warmshard_config::shard_file::{self, CertificateFiles, Problems, Settings, Surroundings, Unusable};
+
+use crate::tls;
 
 struct Machine;
 
@@ -17,6 +19,10 @@ impl Surroundings for Machine {
 
     fn is_folder(&self, path: &Path) -> bool {
         path.is_dir()
+    }
+
+    fn check_certificate(&self, files: &CertificateFiles) -> Result<(), Unusable> {
+        tls::check(files)
     }
 }
 

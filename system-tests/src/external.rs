@@ -56,6 +56,7 @@ pub struct RoutedFleet {
     pub folder: TempDir,
     pub client: Client,
     data: String,
+    tls: Option<String>,
     pub admin: String,
 }
 
@@ -97,8 +98,11 @@ impl RoutedFleet {
         };
         let (data, admin) =
             (address("data").context("no data address")?, address("admin").context("no admin address")?);
+        let tls =
+            text.lines().find_map(|line| line.trim_start().strip_prefix("tls ")?.split("https://").nth(1));
+        let tls = tls.map(|address| address.trim().to_owned());
         let client = Client::builder().timeout(Duration::from_secs(60)).build()?;
-        Ok(Self { router, folder, client, data, admin })
+        Ok(Self { router, folder, client, data, tls, admin })
     }
 
     /// Puts another shard file in its place, as an editor does.
@@ -108,6 +112,11 @@ impl RoutedFleet {
 
     pub fn data(&self) -> &str {
         &self.data
+    }
+
+    /// Where it speaks TLS.
+    pub fn tls(&self) -> Result<&str> {
+        self.tls.as_deref().context("the router has no TLS address")
     }
 
     pub fn shard_file(&self) -> PathBuf {
@@ -214,9 +223,11 @@ fn get(client: &Client, data: &str, worker: &str, path: &str) -> Result<Reply> {
 }
 
 fn write_shard_file(folder: &Path, hosts: &[HostLine<'_>], rest: &str) -> Result<()> {
-    let mut text = String::from(
-        "[listen]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[fleet]\nkey_env = \"SYSTEM_TEST_KEY\"\n",
-    );
+    let mut text = String::from("[listen]\ndata = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
+    if rest.contains("[[tls]]") {
+        text.push_str("tls = \"127.0.0.1:0\"\n");
+    }
+    text.push_str("[fleet]\nkey_env = \"SYSTEM_TEST_KEY\"\n");
     text.push_str(rest);
     text.push('\n');
     for (id, address, more) in hosts {

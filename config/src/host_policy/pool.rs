@@ -11,6 +11,9 @@
 //!                       ▼                    ▼
 //!                    dropped             retiring ─── last request ended ──▶ dropped
 //! ```
+//!
+//! A slot can also be restored ahead of need. It is a spare until its first request
+//! comes, and makes room for others like any idle one.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -19,6 +22,9 @@ use std::time::Duration;
 use super::Refusal;
 use crate::cold_start::Cause;
 use crate::units::{DeploymentId, WorkerName};
+
+/// What was used less long ago than this is not evicted for a spare, which may never be asked for.
+pub const RECENTLY: Duration = Duration::from_secs(60);
 
 /// What a pool may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +44,34 @@ pub enum Decision {
     Use {
         slot: SlotId,
     },
+    /// To one that was restored ahead of need and had no request yet.
+    Spare {
+        slot: SlotId,
+    },
     /// To one that somebody else's request is having restored.
     Wait {
         slot: SlotId,
     },
     /// To one that has to be restored; `evict` is dropped first to make room.
+    Restore {
+        slot: SlotId,
+        evict: Option<SlotId>,
+    },
+    Refuse(Refusal),
+}
+
+/// What is to be done so that a worker's next request finds an isolate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prewarm {
+    /// Nothing: there is one with room.
+    Ready {
+        slot: SlotId,
+    },
+    /// One is being restored.
+    Wait {
+        slot: SlotId,
+    },
+    /// One has to be restored; `evict` is dropped first to make room.
     Restore {
         slot: SlotId,
         evict: Option<SlotId>,
@@ -86,6 +115,8 @@ struct Slot {
     last_used: Duration,
     /// Why it had to be restored.
     cause: Cause,
+    /// Restored ahead of need, and no request has come yet.
+    spare: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,18 +145,56 @@ impl Pool {
     /// Finds a place for a request and takes it.
     pub fn lease(&mut self, worker: &WorkerName, deployment: &DeploymentId, now: Duration) -> Decision {
         if let Some(slot) = self.roomiest(deployment, Phase::Ready) {
-            self.take(slot, now);
-            return Decision::Use { slot };
+            let was_spare = self.take(slot, now);
+            return if was_spare { Decision::Spare { slot } } else { Decision::Use { slot } };
         }
         if let Some(slot) = self.roomiest(deployment, Phase::Restoring) {
             self.take(slot, now);
             return Decision::Wait { slot };
         }
-        let is_full = self.slots.len() >= self.limits.isolates.get() as usize;
-        let evict = if is_full { self.longest_idle() } else { None };
-        if is_full && evict.is_none() {
+        let Some(evict) = self.room(Duration::ZERO, now) else {
             return Decision::Refuse(Refusal::AtCapacity);
+        };
+        let slot = self.insert(worker, deployment, evict, now);
+        self.take(slot, now);
+        Decision::Restore { slot, evict }
+    }
+
+    /// Sees to it that the next request finds an isolate, at nobody's expense: what is busy
+    /// or was used [`RECENTLY`] stays.
+    pub fn prewarm(&mut self, worker: &WorkerName, deployment: &DeploymentId, now: Duration) -> Prewarm {
+        if let Some(slot) = self.roomiest(deployment, Phase::Ready) {
+            return Prewarm::Ready { slot };
         }
+        if let Some(slot) = self.roomiest(deployment, Phase::Restoring) {
+            return Prewarm::Wait { slot };
+        }
+        let Some(evict) = self.room(RECENTLY, now) else {
+            return Prewarm::Refuse(Refusal::AtCapacity);
+        };
+        let slot = self.insert(worker, deployment, evict, now);
+        Prewarm::Restore { slot, evict }
+    }
+
+    /// Whom to evict so that there is room for one more, if anybody; `None` when there can be no room.
+    fn room(&self, idle_for: Duration, now: Duration) -> Option<Option<SlotId>> {
+        let is_full = self.slots.len() >= self.limits.isolates.get() as usize;
+        if !is_full {
+            return Some(None);
+        }
+        let idlest = self.longest_idle()?;
+        let idle = now.saturating_sub(self.slots[&idlest].last_used);
+        (idle >= idle_for).then_some(Some(idlest))
+    }
+
+    /// A slot that is being restored, with no request in it yet.
+    fn insert(
+        &mut self,
+        worker: &WorkerName,
+        deployment: &DeploymentId,
+        evict: Option<SlotId>,
+        now: Duration,
+    ) -> SlotId {
         let cause = self.cause_of_restore(worker, deployment);
         if let Some(evicted) = evict {
             self.slots.remove(&evicted);
@@ -134,10 +203,17 @@ impl Pool {
         let slot = SlotId(self.next);
         self.next += 1;
         let (worker, deployment) = (worker.clone(), deployment.clone());
-        let restoring =
-            Slot { worker, deployment, phase: Phase::Restoring, in_flight: 1, last_used: now, cause };
+        let restoring = Slot {
+            worker,
+            deployment,
+            phase: Phase::Restoring,
+            in_flight: 0,
+            last_used: now,
+            cause,
+            spare: true,
+        };
         self.slots.insert(slot, restoring);
-        Decision::Restore { slot, evict }
+        slot
     }
 
     /// Why a slot had to be restored.
@@ -250,11 +326,12 @@ impl Pool {
             .map(|(id, _)| *id)
     }
 
-    fn take(&mut self, slot: SlotId, now: Duration) {
-        if let Some(slot) = self.slots.get_mut(&slot) {
-            slot.in_flight += 1;
-            slot.last_used = now;
-        }
+    /// Puts a request into a slot, and says whether that was a spare until now.
+    fn take(&mut self, slot: SlotId, now: Duration) -> bool {
+        let Some(slot) = self.slots.get_mut(&slot) else { return false };
+        slot.in_flight += 1;
+        slot.last_used = now;
+        std::mem::replace(&mut slot.spare, false)
     }
 
     fn close_if_done(&mut self, slot: SlotId) -> AfterRelease {

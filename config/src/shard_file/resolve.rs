@@ -11,11 +11,11 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Problem, Problems, line_of};
 use super::reader::{self, File, Fit, Misfit, Table};
 use super::settings::{
-    Embedded, ExternalHost, Fleet, HostState, Listen, PlacementPolicy, PlacementSettings, Reload, Retries,
-    Settings, Timeouts,
+    CertificateFiles, Embedded, ExternalHost, Fleet, HostState, Limits, Listen, PlacementPolicy,
+    PlacementSettings, Reload, Retries, Settings, Timeouts,
 };
 use super::shape::Section;
-use super::{Surroundings, shape};
+use super::{Surroundings, Unusable, shape};
 use crate::health::HealthPolicy;
 use crate::placement::{
     Bound, HeaderRule, HostPattern, Member, PathPrefix, RampPolicy, Ring, Route, Routes, WidthPolicy,
@@ -34,12 +34,13 @@ pub(super) fn resolve<'t>(
     let file = &mut File::new(text, root, problems);
     let admin_token = secret(file, &shape::ADMIN, ["token_file", "token_env"], base, surroundings);
     let listen = listen(file, admin_token != Some(None));
+    let tls = certificates(file, &listen, base, surroundings);
     let routes = routes(file);
     let fleet = fleet(file, base, surroundings);
     let placement = placement(file);
     let health = health(file);
     let timeouts = timeouts(file);
-    let (retries, reload) = (retries(file), reload(file));
+    let (limits, retries, reload) = (limits(file), retries(file), reload(file));
     let key = secret(file, &shape::FLEET, ["key_file", "key_env"], base, surroundings);
     if let Some(Fleet::External(_)) = fleet
         && key == Some(None)
@@ -48,11 +49,13 @@ pub(super) fn resolve<'t>(
     }
     Some(Settings {
         listen,
+        tls,
         routes,
         fleet: fleet?,
         placement: placement?,
         health,
         timeouts,
+        limits,
         retries,
         reload,
         admin_token: admin_token?,
@@ -67,16 +70,57 @@ fn listen(file: &mut File<'_, '_>, has_token: bool) -> Listen {
     let admin = table
         .get(file, "admin", |value| if has_token { reader::address(value) } else { loopback(value) })
         .unwrap_or(local(9090));
-    if data == admin && data.port() != 0 {
-        file.problems.push(Problem {
-            line: table.line,
-            key: "listen.admin".to_owned(),
-            found: format!("{admin}, which is `listen.data` as well"),
-            expected: "two different addresses".to_owned(),
-            hint: None,
-        });
+    let tls = table.get(file, "tls", reader::address);
+    let given = [("data", Some(data)), ("admin", Some(admin)), ("tls", tls)];
+    for (n, (key, address)) in given.iter().enumerate() {
+        let same = |(_, earlier): &&(&str, Option<SocketAddr>)| {
+            address.is_some_and(|address| address.port() != 0 && *earlier == Some(address))
+        };
+        if let (Some((other, _)), Some(address)) = (given[..n].iter().find(same), address) {
+            file.problems.push(Problem {
+                line: table.line,
+                key: format!("listen.{key}"),
+                found: format!("{address}, which is `listen.{other}` as well"),
+                expected: "different addresses".to_owned(),
+                hint: None,
+            });
+        }
     }
-    Listen { data, admin }
+    Listen { data, admin, tls }
+}
+
+fn certificates(
+    file: &mut File<'_, '_>,
+    listen: &Listen,
+    base: &Path,
+    surroundings: &dyn Surroundings,
+) -> Vec<CertificateFiles> {
+    let tables = file.tables(&shape::TLS);
+    let path = |value: &DeValue<'_>| Ok(base.join(reader::text(value)?));
+    let mut certificates = Vec::new();
+    for table in &tables {
+        let certificate = table.required(file, "certificate", path);
+        let key = table.required(file, "key", path);
+        let (Some(certificate), Some(key)) = (certificate, key) else { continue };
+        let files = CertificateFiles { certificate, key };
+        let checked = surroundings.check_certificate(&files);
+        if let Err(Unusable::Certificate(why)) = &checked {
+            table.get(file, "certificate", |_| Err::<(), _>(Misfit::because(why)));
+        }
+        if let Err(Unusable::Key(why)) = &checked {
+            table.get(file, "key", |_| Err::<(), _>(Misfit::because(why)));
+        }
+        certificates.push(files);
+    }
+    let line = tables.first().and_then(|table| table.line);
+    let (key, found, expected) = match (listen.tls.is_some(), tables.is_empty()) {
+        (true, true) => ("tls", "no certificate", "one in `[[tls]]`, since `listen.tls` is given"),
+        (false, false) => ("listen.tls", "no address", "one, since there are certificates in `[[tls]]`"),
+        _ => return certificates,
+    };
+    let (key, found, expected) = (key.to_owned(), found.to_owned(), expected.to_owned());
+    file.problems.push(Problem { line, key, found, expected, hint: None });
+    certificates
 }
 
 fn loopback(value: &DeValue<'_>) -> Fit<SocketAddr> {
@@ -352,6 +396,19 @@ fn ramp(file: &mut File<'_, '_>, table: &Table<'_>) -> RampPolicy {
     RampPolicy {
         over: table.get(file, "ramp", reader::duration).unwrap_or(default.over),
         steps: table.get(file, "ramp_steps", reader::within(1..=100)).unwrap_or(default.steps),
+    }
+}
+
+fn limits(file: &mut File<'_, '_>) -> Limits {
+    let table = file.table(&shape::LIMITS);
+    let default = Limits::default();
+    Limits {
+        head: table.get(file, "head", reader::within(1024..=1_000_000)).unwrap_or(default.head),
+        head_time: table.get(file, "head_time", reader::duration).unwrap_or(default.head_time),
+        body_silence: table.get(file, "body_silence", reader::duration).unwrap_or(default.body_silence),
+        connections: table
+            .get(file, "connections", reader::within(1..=1_000_000))
+            .unwrap_or(default.connections),
     }
 }
 

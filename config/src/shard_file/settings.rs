@@ -14,11 +14,14 @@ use crate::units::{FleetKey, HostId, Share, Weight};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub listen: Listen,
+    /// Empty exactly when nothing listens for TLS.
+    pub tls: Vec<CertificateFiles>,
     pub routes: Routes,
     pub fleet: Fleet,
     pub placement: PlacementSettings,
     pub health: HealthPolicy,
     pub timeouts: Timeouts,
+    pub limits: Limits,
     pub retries: Retries,
     pub reload: Reload,
     /// Who may use the admin API; `None` for everybody on this machine.
@@ -50,6 +53,15 @@ impl Settings {
 pub struct Listen {
     pub data: SocketAddr,
     pub admin: SocketAddr,
+    /// Where requests arrive over TLS.
+    pub tls: Option<SocketAddr>,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Where the isolate hosts come from.
@@ -131,6 +143,30 @@ pub struct Timeouts {
     pub silence: Duration,
     pub client_idle: Duration,
     pub drain: Duration,
+}
+
+/// What a client may ask of a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest head of a request, in bytes.
+    pub head: u32,
+    /// How long a head may take once it has begun.
+    pub head_time: Duration,
+    /// How long a client may send nothing in the middle of a body.
+    pub body_silence: Duration,
+    /// The most connections of clients at a time.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 32 * 1024,
+            head_time: Duration::from_secs(10),
+            body_silence: Duration::from_secs(60),
+            connections: 10_000,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -102,6 +102,35 @@ pub(super) static LISTEN: Section = Section {
             Some("\"127.0.0.1:9090\""),
             "Where health, metrics and the admin API answer. Elsewhere than on loopback only with a token.",
         ),
+        key(
+            "tls",
+            Kind::Text,
+            "an address as in `0.0.0.0:443`",
+            None,
+            "Where requests for workers arrive over TLS, as HTTP/2 or HTTP/1.1. Needs `[[tls]]`.",
+        ),
+    ],
+};
+
+pub(super) static TLS: Section = Section {
+    name: "tls",
+    repeated: true,
+    doc: "Certificates for `listen.tls`. The name that a client asks for (SNI) chooses the one that was made for \
+          it; the first one answers clients that ask for no name, or for one that none was made for. The \
+          files are read again when they change; while a changed one is unusable, the last good one stays.",
+    keys: &[
+        required(
+            "certificate",
+            Kind::Text,
+            "a PEM file with a certificate and those that signed it, relative to this file",
+            "The certificate, then the intermediate ones.",
+        ),
+        required(
+            "key",
+            Kind::Text,
+            "a PEM file with the certificate's private key, relative to this file",
+            "Its private key.",
+        ),
     ],
 };
 
@@ -348,6 +377,34 @@ pub(super) static TIMEOUTS: Section = Section {
     ],
 };
 
+pub(super) static LIMITS: Section = Section {
+    name: "limits",
+    repeated: false,
+    doc: "What a client may ask of the router. More is answered with 408 or 431, or the connection is closed.",
+    keys: &[
+        key(
+            "head",
+            whole(1024, 1_000_000),
+            "bytes, a whole number from 1024 to 1000000",
+            Some("32768"),
+            "The largest head of a request: its first line and headers.",
+        ),
+        duration("head_time", "\"10s\"", "How long a client may take to send a head once it has begun."),
+        duration(
+            "body_silence",
+            "\"60s\"",
+            "How long it may send nothing in the middle of an HTTP/1.1 body.",
+        ),
+        key(
+            "connections",
+            whole(1, 1_000_000),
+            COUNT,
+            Some("10000"),
+            "The most connections of clients at a time; one more is closed at once.",
+        ),
+    ],
+};
+
 pub(super) static RETRIES: Section = Section {
     name: "retries",
     repeated: false,
@@ -400,8 +457,10 @@ pub(super) static ADMIN: Section = Section {
     ],
 };
 
-pub(super) static SECTIONS: [&Section; 11] =
-    [&LISTEN, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HEALTH, &RETRIES, &TIMEOUTS, &FLEET, &ADMIN, &RELOAD];
+pub(super) static SECTIONS: [&Section; 13] = [
+    &LISTEN, &TLS, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HEALTH, &RETRIES, &TIMEOUTS, &LIMITS, &FLEET,
+    &ADMIN, &RELOAD,
+];
 
 /// The known name closest to an unknown one, if it is close enough to be meant.
 pub(super) fn closest<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {

@@ -29,6 +29,14 @@ impl Surroundings for Machine {
     fn is_folder(&self, path: &Path) -> bool {
         self.folders.iter().any(|folder| folder == path)
     }
+
+    fn check_certificate(&self, files: &CertificateFiles) -> Result<(), Unusable> {
+        let missing = |path: &Path| format!("{}: no such file", path.display());
+        if files.certificate != Path::new("conf/a.pem") {
+            return Err(Unusable::Certificate(missing(&files.certificate)));
+        }
+        if files.key == Path::new("conf/a.key") { Ok(()) } else { Err(Unusable::Key(missing(&files.key))) }
+    }
 }
 
 fn machine() -> Machine {
@@ -135,7 +143,7 @@ vnodes = "many"
         "conf/shard.toml:2: `listen.data`: found \"8080\", expected an address as in `127.0.0.1:8080`",
         "conf/shard.toml:3: `listen.admin`: found \"0.0.0.0:9090\", expected an address of this machine's loopback as in `127.0.0.1:9090`",
         "  hint: without a token in `[admin]` the admin API stays on this machine",
-        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[routes]], [[hosts]], [embedded], [placement], [health], [retries], [timeouts], [fleet], [admin], [reload]",
+        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[tls]], [[routes]], [[hosts]], [embedded], [placement], [health], [retries], [timeouts], [limits], [fleet], [admin], [reload]",
         "  hint: did you mean `health`?",
         "conf/shard.toml:6: `health.intervall`: found an unknown key, expected one of `interval`, `timeout`, `down_after`, `up_after`, `errors`, `settle`",
         "  hint: did you mean `interval`?",
@@ -248,6 +256,28 @@ fn with_a_token_the_admin_api_may_be_reached_from_elsewhere() {
     assert!(read(open).is_err());
     let settings = read(&format!("{open}[admin]\ntoken_env = \"FLEET_KEY\"\n")).unwrap();
     assert!(settings.admin_token.is_some());
+}
+
+#[test]
+fn certificates_are_relative_to_the_file_and_checked() {
+    let with = |tls: &str| format!("[embedded]\n[listen]\ntls = \"0.0.0.0:443\"\n{tls}");
+    let settings = read(&with("[[tls]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n")).unwrap();
+    assert_eq!(settings.tls[0].certificate, Path::new("conf/a.pem"));
+    assert_eq!(settings.listen.tls.unwrap().port(), 443);
+    let wrong =
+        problems(&with("[[tls]]\ncertificate = \"b.pem\"\nkey = \"a.key\"\n[[tls]]\nkey = \"a.key\"\n"));
+    assert!(
+        wrong[0].starts_with("conf/shard.toml:5: `tls[0].certificate`: found \"b.pem\", expected a PEM file")
+    );
+    assert_eq!(wrong[1], "  hint: conf/b.pem: no such file");
+    assert!(wrong[2].starts_with("conf/shard.toml:7: `tls[1].certificate`: found no such key"), "{wrong:?}");
+    let key = problems(&with("[[tls]]\ncertificate = \"a.pem\"\nkey = \"b.key\"\n"));
+    assert!(key[0].starts_with("conf/shard.toml:6: `tls[0].key`"), "{key:?}");
+    assert!(problems(&with(""))[0].contains("`tls`: found no certificate"));
+    let unused = problems("[embedded]\n[[tls]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n");
+    assert!(unused[0].starts_with("conf/shard.toml:2: `listen.tls`: found no address"), "{unused:?}");
+    let twice = problems("[embedded]\n[listen]\ndata = \"1.1.1.1:1\"\ntls = \"1.1.1.1:1\"\n");
+    assert!(twice[0].contains("`listen.tls`: found 1.1.1.1:1, which is `listen.data` as well"), "{twice:?}");
 }
 
 #[test]

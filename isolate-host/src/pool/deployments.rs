@@ -121,8 +121,18 @@ impl<R: Runtime> Deployments<R> {
         Arc::new(Self { limit, runtime, isolates, telemetry, workers: DashMap::new() })
     }
 
-    pub fn runtime(&self) -> &Arc<R> {
+    #[cfg(test)]
+    pub(crate) fn runtime(&self) -> &Arc<R> {
         &self.runtime
+    }
+
+    /// Restores an isolate of a version.
+    pub fn restore(
+        &self,
+        ready: &Ready<R::Prepared>,
+    ) -> impl Future<Output = Result<R::Instance, BoxError>> + Send + use<R> {
+        let (runtime, prepared) = (Arc::clone(&self.runtime), Arc::clone(&ready.prepared));
+        async move { runtime.restore(&prepared).await }
     }
 
     /// The version a request to a worker gets.

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use warmshard_config::cold_start::Cause;
 use warmshard_config::host_policy::Refusal;
-use warmshard_config::host_policy::pool::{AfterRelease, Decision, Group, Pool, PoolLimits, Retired, SlotId};
+use warmshard_config::host_policy::pool::{
+    AfterRelease, Decision, Group, Pool, PoolLimits, Prewarm, Retired, SlotId,
+};
 use warmshard_config::units::{DeploymentId, WorkerName};
-use warmshard_config::wire::{Load, StartKind};
+use warmshard_config::wire::{Load, PrewarmState, StartKind};
 
 use super::Instance;
 use super::telemetry::{EvictionCause, Telemetry};
@@ -63,6 +65,16 @@ impl<I: Instance> Inner<I> {
         self.slots.get(&slot)?.borrow().as_ref()?.as_ref().ok().cloned()
     }
 
+    fn is_alive(&self, slot: SlotId) -> bool {
+        self.isolate(slot).is_some_and(|isolate| isolate.is_alive())
+    }
+
+    /// Drops a slot whose isolate is no longer there.
+    fn forget(&mut self, slot: SlotId) {
+        self.policy.remove(slot);
+        self.slots.remove(&slot);
+    }
+
     /// Forgets a slot the policy has dropped and closes its isolate.
     fn drop_slot(&mut self, slot: SlotId) {
         if let Some(isolate) = self.isolate(slot) {
@@ -100,6 +112,39 @@ impl<I: Instance> Isolates<I> {
         Ok(Lease { isolate, start, place })
     }
 
+    /// Sees to it that the worker's next request finds an isolate; waits for it.
+    pub async fn prewarm<F>(
+        self: &Arc<Self>,
+        worker: &WorkerName,
+        deployment: &DeploymentId,
+        restore: impl Fn() -> F,
+    ) -> Result<PrewarmState, LeaseError>
+    where
+        F: Future<Output = Result<I, BoxError>> + Send + 'static,
+    {
+        let mut restored = {
+            let mut inner = self.lock();
+            let slot = loop {
+                match inner.policy.prewarm(worker, deployment, self.began.elapsed()) {
+                    Prewarm::Ready { slot } if inner.is_alive(slot) => return Ok(PrewarmState::Warm),
+                    Prewarm::Ready { slot } => inner.forget(slot),
+                    Prewarm::Wait { slot } => break slot,
+                    Prewarm::Restore { slot, evict } => {
+                        self.restore_into(&mut inner, slot, evict, restore());
+                        break slot;
+                    }
+                    Prewarm::Refuse(refusal) => return Err(LeaseError::Refused(refusal)),
+                }
+            };
+            inner.slots.get(&slot).cloned().ok_or(LeaseError::Broken)?
+        };
+        let outcome = match restored.wait_for(Option::is_some).await {
+            Ok(outcome) => (*outcome).clone(),
+            Err(_) => None,
+        };
+        outcome.unwrap_or(Err(LeaseError::Broken)).map(|_| PrewarmState::Restored)
+    }
+
     fn take_place<F>(
         self: &Arc<Self>,
         worker: &WorkerName,
@@ -113,22 +158,16 @@ impl<I: Instance> Isolates<I> {
         loop {
             let now = self.began.elapsed();
             let (slot, start) = match inner.policy.lease(worker, deployment, now) {
-                Decision::Use { slot } => {
-                    if !inner.isolate(slot).is_some_and(|isolate| isolate.is_alive()) {
-                        // It died since its last request: another one has to do.
-                        inner.policy.remove(slot);
-                        inner.slots.remove(&slot);
-                        continue;
-                    }
-                    (slot, Start::of(StartKind::Warm))
+                Decision::Use { slot } | Decision::Spare { slot } if !inner.is_alive(slot) => {
+                    // It died since its last request: another one has to do.
+                    inner.forget(slot);
+                    continue;
                 }
+                Decision::Use { slot } => (slot, Start::of(StartKind::Warm)),
+                Decision::Spare { slot } => (slot, Start::of(StartKind::Spare)),
                 Decision::Wait { slot } => (slot, Start::of(StartKind::Waited)),
                 Decision::Restore { slot, evict } => {
-                    if let Some(evicted) = evict {
-                        inner.drop_slot(evicted);
-                        self.telemetry.evicted(EvictionCause::Limit, 1);
-                    }
-                    inner.slots.insert(slot, self.spawn_restore(slot, restore()));
+                    self.restore_into(&mut inner, slot, evict, restore());
                     (slot, Start { kind: StartKind::Cold, cause: inner.policy.cause(slot) })
                 }
                 Decision::Refuse(refusal) => {
@@ -145,6 +184,23 @@ impl<I: Instance> Isolates<I> {
             };
             return Ok((place, start, restored));
         }
+    }
+
+    /// Fills a slot, in the place of another one if need be.
+    fn restore_into<F>(
+        self: &Arc<Self>,
+        inner: &mut Inner<I>,
+        slot: SlotId,
+        evict: Option<SlotId>,
+        restore: F,
+    ) where
+        F: Future<Output = Result<I, BoxError>> + Send + 'static,
+    {
+        if let Some(evicted) = evict {
+            inner.drop_slot(evicted);
+            self.telemetry.evicted(EvictionCause::Limit, 1);
+        }
+        inner.slots.insert(slot, self.spawn_restore(slot, restore));
     }
 
     fn spawn_restore<F>(self: &Arc<Self>, slot: SlotId, restore: F) -> watch::Receiver<Restored<I>>

@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use warmshard_config::host_policy::Refusal;
-use warmshard_config::wire::{Load, StartKind};
+use warmshard_config::wire::{Load, PrewarmState, StartKind};
 
 use super::capture_again::SnapshotRefusal;
 use crate::isolate::GuestFault;
@@ -107,6 +107,8 @@ pub struct Telemetry {
     refusals: [Tally; Refusal::ALL.len()],
     faults: [Tally; 6],
     snapshots_refused: [Tally; 5],
+    prewarms: [Tally; PrewarmState::ALL.len()],
+    prewarms_failed: Tally,
     restores_failed: Tally,
     prepares_failed: Tally,
     captured_again: Tally,
@@ -145,6 +147,20 @@ impl Telemetry {
             snapshots_refused: SnapshotRefusal::ALL.map(|reason| {
                 make.tally("snapshots_refused", "reason", reason.as_str(), "Snapshots not used, by why")
             }),
+            prewarms: PrewarmState::ALL.map(|state| {
+                make.tally(
+                    "prewarms",
+                    "state",
+                    state.as_str(),
+                    "Workers to be warm ahead of need, by outcome",
+                )
+            }),
+            prewarms_failed: make.tally(
+                "prewarms_failed",
+                "",
+                "",
+                "Workers to be warm ahead of need for which there was no room, or no isolate to be had",
+            ),
             restores_failed: make.tally("restores_failed", "", "", "Restores that failed"),
             prepares_failed: make.tally("prepares_failed", "", "", "Deployments that could not be prepared"),
             captured_again: make.tally(
@@ -183,6 +199,14 @@ impl Telemetry {
 
     pub fn refused(&self, refusal: Refusal) {
         find(&self.refusals, &Refusal::ALL, refusal).add(1);
+    }
+
+    pub fn prewarmed(&self, state: PrewarmState) {
+        find(&self.prewarms, &PrewarmState::ALL, state).add(1);
+    }
+
+    pub fn prewarm_failed(&self) {
+        self.prewarms_failed.add(1);
     }
 
     pub fn faulted(&self, fault: &GuestFault) {
@@ -225,9 +249,16 @@ impl Telemetry {
 
     /// The totals by name, such as `starts_cold`.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        let groups: [&[Tally]; 5] =
-            [&self.starts, &self.evictions, &self.refusals, &self.faults, &self.snapshots_refused];
+        let groups: [&[Tally]; 6] = [
+            &self.starts,
+            &self.evictions,
+            &self.refusals,
+            &self.faults,
+            &self.snapshots_refused,
+            &self.prewarms,
+        ];
         let single = [
+            &self.prewarms_failed,
             &self.restores_failed,
             &self.prepares_failed,
             &self.captured_again,

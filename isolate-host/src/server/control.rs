@@ -7,8 +7,8 @@ use http::{Method, Response, StatusCode, Uri};
 use warmshard_config::units::WorkerName;
 use warmshard_config::wire::{Drained, Evicted, HostStatus, IsolateGroup, control};
 
-use super::Host;
 use super::respond::{self, Failure};
+use super::{Host, prewarm};
 use crate::isolate::ResponseBody;
 use crate::pool::Runtime;
 
@@ -31,6 +31,9 @@ pub(super) async fn answer<R: Runtime>(
             let ready = host.deployments.prepare(&worker(uri)?).await?;
             Ok(json(&serde_json::json!({ "deployment": ready.id.as_str() })))
         }
+        (control::PREWARM, &Method::POST) => {
+            Ok(json(&prewarm::answer(host, worker(uri)?, prewarm::WAIT).await?))
+        }
         (control::DRAIN, &Method::POST) => Ok(json(&drain(host, true))),
         (control::UNDRAIN, &Method::POST) => Ok(json(&drain(host, false))),
         (
@@ -38,6 +41,7 @@ pub(super) async fn answer<R: Runtime>(
             | control::METRICS
             | control::EVICT
             | control::PREPARE
+            | control::PREWARM
             | control::DRAIN
             | control::UNDRAIN,
             _,

@@ -88,10 +88,7 @@ async fn run<R: Runtime>(
     id: &str,
 ) -> Result<Response<ResponseBody>, Failure> {
     let ready = host.deployments.resolve(worker).await?;
-    let restore = || {
-        let (runtime, prepared) = (Arc::clone(host.deployments.runtime()), Arc::clone(&ready.prepared));
-        async move { runtime.restore(&prepared).await }
-    };
+    let restore = || host.deployments.restore(&ready);
     let (head, body) = request.into_parts();
     let head = for_guest(head)?;
     let is_head = head.method == http::Method::HEAD;

@@ -12,7 +12,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
-use warmshard_config::wire::{self, ErrorReply, HostStatus};
+use warmshard_config::units::WorkerName;
+use warmshard_config::wire::{self, ErrorReply, HostStatus, PrewarmState};
 
 use super::*;
 use crate::isolate::{BoxError, GuestFault, RequestBody, ResponseBody};
@@ -435,6 +436,57 @@ async fn the_control_endpoints_answer() {
     ] {
         assert_eq!(server.control(method, path).await.0, status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_worker_is_warm_ahead_of_need() {
+    let server = start(FakeRuntime::new(), 4).await;
+    let prewarm = "/_warmshard/prewarm?worker=hello";
+    let restored = "{\"worker\":\"hello\",\"state\":\"restored\"}\n".to_owned();
+    assert_eq!(server.control(Method::POST, prewarm).await, (StatusCode::OK, restored));
+    let again = server.control(Method::POST, prewarm).await.1;
+    assert!(again.contains("\"state\":\"warm\""), "{again}");
+    let first = server.get("hello").await;
+    assert_eq!((header(&first, wire::START), header(&first, wire::COLD)), (Some("spare"), None));
+    assert_eq!(header(&server.get("hello").await, wire::START), Some("warm"));
+    let unknown = server.control(Method::POST, "/_warmshard/prewarm?worker=nobody").await;
+    assert_eq!(unknown.0, StatusCode::NOT_FOUND);
+    assert_eq!(server.control(Method::POST, "/_warmshard/prewarm").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(server.control(Method::GET, prewarm).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    let counters = server.host.telemetry.counters();
+    let counted = ["prewarms_restored", "prewarms_warm", "prewarms_failed", "starts_spare", "starts_cold"];
+    assert_eq!(counted.map(|name| counters[name]), [1, 1, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn nobody_makes_room_for_a_spare_who_was_just_called() {
+    let runtime = FakeRuntime::new();
+    runtime.deploy("other", 2);
+    let server = start(runtime, 1).await;
+    server.get("hello").await;
+    until(|| server.host.isolates.load().in_flight == 0).await;
+    let request = Request::builder().method(Method::POST).uri("/_warmshard/prewarm?worker=other");
+    let request = request.header("host", "x").header(wire::KEY, KEY);
+    let refused = server.send(request.body(empty()).unwrap()).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(header(&refused, wire::REFUSED), Some("at_capacity"));
+    assert_eq!(header(&server.get("hello").await, wire::START), Some("warm"), "it was left alone");
+    server.control(Method::POST, "/_warmshard/drain").await;
+    let (status, _) = server.control(Method::POST, "/_warmshard/prewarm?worker=hello").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "a host that is being emptied gets no spares");
+}
+
+#[tokio::test]
+async fn who_asks_for_a_spare_is_not_kept_waiting_for_long() {
+    let runtime = FakeRuntime::new();
+    runtime.prepares.forget_permits(1000);
+    let server = start(runtime, 4).await;
+    let worker = WorkerName::parse("hello").unwrap();
+    let answer = prewarm::answer(&server.host, worker, Duration::from_millis(1)).await.unwrap();
+    assert_eq!(answer.state, PrewarmState::Preparing);
+    server.host.deployments().runtime().prepares.add_permits(1);
+    until(|| server.host.isolates.load().isolates == 1).await;
+    assert_eq!(header(&server.get("hello").await, wire::START), Some("spare"));
 }
 
 #[tokio::test]

@@ -72,6 +72,7 @@ impl Host {
         }
         let (slot, start, ready, evicted) = match self.pool.lease(worker, deployment, now) {
             Decision::Use { slot } => (slot, StartKind::Warm, now, false),
+            Decision::Spare { slot } => (slot, StartKind::Spare, now, false),
             Decision::Wait { slot } => {
                 (slot, StartKind::Waited, self.restoring.get(&slot).copied().unwrap_or(now), false)
             }

@@ -37,6 +37,9 @@ impl Admin {
                 StatusCode::OK,
                 &json!({ "outcome": "applied", "epoch": epoch, "moved_percent": moved_percent }),
             ),
+            Outcome::Certificates => {
+                super::json(StatusCode::OK, &json!({ "outcome": "certificates", "epoch": epoch }))
+            }
             Outcome::Unchanged => {
                 super::json(StatusCode::OK, &json!({ "outcome": "unchanged", "epoch": epoch }))
             }

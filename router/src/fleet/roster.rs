@@ -9,7 +9,7 @@ use warmshard_config::health::HealthPolicy;
 use warmshard_config::placement::{
     Bound, HostIndex, Hosts, Placement, Routes, Standing, Total, WidthPolicy, ZoneOrder,
 };
-use warmshard_config::shard_file::{PlacementSettings, Retries, Timeouts};
+use warmshard_config::shard_file::{Limits, PlacementSettings, Retries, Timeouts};
 use warmshard_config::units::{Epoch, FleetKey, HostId};
 
 use super::Host;
@@ -49,6 +49,7 @@ pub(crate) struct Traffic {
     pub(crate) routes: Routes,
     pub(crate) key: FleetKey,
     pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
     pub(crate) retries: Retries,
     pub(crate) health: HealthPolicy,
 }
@@ -61,6 +62,7 @@ impl Default for Traffic {
             routes: Routes::default(),
             key: FleetKey::parse("0123456789abcdef").unwrap(),
             timeouts: Timeouts { connect: second, silence: second, client_idle: second, drain: second },
+            limits: Limits::default(),
             retries: Retries { hosts: 8 },
             health: HealthPolicy::default(),
         }

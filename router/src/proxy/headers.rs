@@ -30,6 +30,8 @@ pub(crate) struct ToHost<'r> {
     pub(crate) client: Option<IpAddr>,
     /// The host name as the client gave it.
     pub(crate) host: Option<&'r str>,
+    /// `http` or `https`, as the client came.
+    pub(crate) scheme: &'static str,
 }
 
 /// The host name of a request, with its port: from its target, else from `Host`.
@@ -55,7 +57,7 @@ pub(crate) fn prepare_request(request: &mut RequestHeader, told: &ToHost<'_>) ->
     request.insert_header(wire::KEY, told.key.reveal())?;
     request.insert_header(wire::WORKER, told.worker.as_str())?;
     request.insert_header(wire::REQUEST_ID, told.request_id)?;
-    request.insert_header("x-forwarded-proto", "http")?;
+    request.insert_header("x-forwarded-proto", told.scheme)?;
     if let Some(client) = told.client {
         request.insert_header("x-forwarded-for", client.to_string())?;
     }
@@ -158,12 +160,14 @@ mod tests {
             request_id: "00000000deadbeef",
             client: Some([127, 0, 0, 1].into()),
             host: Some("fastapi.localhost:8080"),
+            scheme: "https",
         };
         prepare_request(&mut request, &told).unwrap();
         let found = |name| text(&request.headers, name);
         assert_eq!(found(wire::KEY), ["0123456789abcdef"]);
         assert_eq!(found(wire::WORKER), ["fastapi"]);
         assert_eq!(found(wire::REQUEST_ID), ["00000000deadbeef"]);
+        assert_eq!(found("x-forwarded-proto"), ["https"]);
         assert_eq!(found("x-forwarded-for"), ["127.0.0.1"]);
         assert_eq!(found("x-forwarded-host"), ["fastapi.localhost:8080"]);
         assert_eq!(found("host"), ["fastapi.localhost:8080"]);

@@ -55,10 +55,15 @@ pub(crate) struct Attempt {
     _raised: Raised,
 }
 
+/// Names a request in every log.
+pub(crate) fn new_request_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 impl Request {
     pub(crate) fn begin(in_flight: &InFlight) -> Self {
         Self {
-            id: format!("{:016x}", rand::random::<u64>()),
+            id: new_request_id(),
             began: Instant::now(),
             visit: None,
             tried: Vec::new(),

@@ -6,6 +6,7 @@ mod deploys;
 mod faults;
 mod fleet;
 mod killed;
+mod limits;
 mod load;
 mod load_page;
 mod native;
@@ -14,6 +15,7 @@ mod router;
 mod sharding;
 mod simulator;
 mod snapshots;
+mod tls;
 mod top_level;
 mod translations;
 

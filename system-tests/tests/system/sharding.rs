@@ -15,7 +15,7 @@ use system_tests::{
 use crate::executable;
 
 /// Hosts `a`, `b`, … with what the store has deployed.
-fn hosts(ids: &[&str], options: &[&str], folder: &Path) -> Result<Vec<HostProcess>> {
+pub(crate) fn hosts(ids: &[&str], options: &[&str], folder: &Path) -> Result<Vec<HostProcess>> {
     for folder in [example("hello"), worker("faults")] {
         let deployed = deploy(executable(), &folder, &store())?;
         anyhow::ensure!(deployed.status.success(), "{}", deployed.stderr);

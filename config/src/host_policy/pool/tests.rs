@@ -120,9 +120,60 @@ fn what_failed_or_died_is_forgotten_with_its_requests() {
     assert_eq!((pool.isolates(), pool.in_flight()), (0, 0));
 }
 
+#[test]
+fn a_spare_is_one_until_its_first_request() {
+    let mut pool = Pool::new(limits(2, 2));
+    let prewarm = |pool: &mut Pool| pool.prewarm(&worker(1), &version(1, 0), at(0));
+    let Prewarm::Restore { slot, evict: None } = prewarm(&mut pool) else { panic!() };
+    assert_eq!((pool.isolates(), pool.in_flight(), pool.cause(slot)), (1, 0, Some(Cause::First)));
+    assert_eq!(prewarm(&mut pool), Prewarm::Wait { slot });
+    assert_eq!(pool.restored(slot), AfterRelease::Keep);
+    assert_eq!(prewarm(&mut pool), Prewarm::Ready { slot });
+    assert_eq!(lease(&mut pool, 1, 1), Decision::Spare { slot });
+    assert_eq!(prewarm(&mut pool), Prewarm::Ready { slot }, "it has room for another request");
+    assert_eq!(lease(&mut pool, 1, 1), Decision::Use { slot });
+    assert!(matches!(prewarm(&mut pool), Prewarm::Restore { evict: None, .. }), "it is full");
+}
+
+#[test]
+fn who_waited_for_a_spare_has_taken_it() {
+    let mut pool = Pool::new(limits(2, 2));
+    let Prewarm::Restore { slot, .. } = pool.prewarm(&worker(1), &version(1, 0), at(0)) else { panic!() };
+    assert_eq!(lease(&mut pool, 1, 0), Decision::Wait { slot });
+    pool.restored(slot);
+    assert_eq!(lease(&mut pool, 1, 0), Decision::Use { slot });
+}
+
+#[test]
+fn only_what_was_idle_for_long_makes_room_for_a_spare() {
+    let mut pool = Pool::new(limits(1, 1));
+    let one = restore(&mut pool, 1, 0);
+    let prewarm = |pool: &mut Pool, seconds| pool.prewarm(&worker(2), &version(2, 0), at(seconds));
+    assert_eq!(prewarm(&mut pool, 1000), Prewarm::Refuse(Refusal::AtCapacity), "busy");
+    pool.release(one, at(1000));
+    assert_eq!(prewarm(&mut pool, 1059), Prewarm::Refuse(Refusal::AtCapacity), "used recently");
+    let Prewarm::Restore { slot, evict } = prewarm(&mut pool, 1060) else { panic!() };
+    assert_eq!(evict, Some(one));
+    // A spare that nobody asked for makes room for a request like any other.
+    pool.restored(slot);
+    assert!(
+        matches!(lease(&mut pool, 1, 1061), Decision::Restore { evict: Some(spare), .. } if spare == slot)
+    );
+}
+
+#[test]
+fn a_spare_of_an_old_version_is_let_go() {
+    let mut pool = Pool::new(limits(2, 1));
+    let Prewarm::Restore { slot, .. } = pool.prewarm(&worker(1), &version(1, 0), at(0)) else { panic!() };
+    assert_eq!(pool.replace(&worker(1), &version(1, 1)), Retired { close: vec![], later: 1 });
+    assert_eq!(pool.restored(slot), AfterRelease::Close, "nobody waits for it");
+    assert_eq!(pool.isolates(), 0);
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Lease { worker: u8, version: u8 },
+    Prewarm { worker: u8, version: u8 },
     Restored(usize),
     Release(usize),
     Remove(usize),
@@ -133,6 +184,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0..4_u8, 0..2_u8).prop_map(|(worker, version)| Op::Lease { worker, version }),
+        3 => (0..4_u8, 0..2_u8).prop_map(|(worker, version)| Op::Prewarm { worker, version }),
         6 => (0..9_usize).prop_map(Op::Restored),
         6 => (0..9_usize).prop_map(Op::Release),
         1 => (0..9_usize).prop_map(Op::Remove),
@@ -164,7 +216,7 @@ proptest! {
                         || pool.slots.values().any(|slot| slot.in_flight == 0 && slot.phase == Phase::Ready);
                     match pool.lease(&worker(number), &wanted, now) {
                         Decision::Refuse(_) => prop_assert!(!could),
-                        Decision::Use { slot } => {
+                        Decision::Use { slot } | Decision::Spare { slot } => {
                             prop_assert_eq!(pool.slots[&slot].phase, Phase::Ready);
                             held.push(slot);
                         }
@@ -183,6 +235,15 @@ proptest! {
                     if let Some(slot) = held.last().and_then(|slot| pool.slots.get(slot)) {
                         prop_assert!(slot.in_flight <= requests);
                     }
+                }
+                Op::Prewarm { worker: number, version: which } => {
+                    let in_flight = pool.in_flight();
+                    if let Prewarm::Restore { evict: Some(evicted), .. } =
+                        pool.prewarm(&worker(number), &version(number, which), now)
+                    {
+                        prop_assert!(!held.contains(&evicted));
+                    }
+                    prop_assert_eq!(pool.in_flight(), in_flight);
                 }
                 Op::Restored(which) => {
                     let Some(slot) = pool.slots.keys().nth(which).copied() else { continue };
