@@ -24,7 +24,7 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use reference::{json_schema, markdown};
 pub use settings::{
-    Embedded, ExternalHost, Fleet, HostState, Listen, PlacementPolicy, PlacementSettings, Reload, Retries,
+    Embedded, ExternalHost, Fleet, Handoff, Listen, PlacementPolicy, PlacementSettings, Reload, Retries,
     Settings, Timeouts,
 };
 

@@ -17,6 +17,7 @@ mod banner;
 mod cli;
 mod embedded;
 mod fleet;
+mod handoff;
 mod host_client;
 mod listeners;
 mod metric;
