@@ -14,7 +14,9 @@
 //! never change the list; they only decide how far down the list a request goes.
 
 mod baseline;
+mod course;
 mod decision;
+mod heirs;
 mod membership;
 mod plan;
 mod ramp;
@@ -29,7 +31,9 @@ use std::fmt::Debug;
 use crate::units::{Epoch, ShardKey};
 
 pub use baseline::{least_of_two, random};
+pub use course::{Course, HostState, Moment, takes_effect};
 pub use decision::{Ask, Bound, Decision, Hosts, NoHost, Outcome, Reason, Standing, Total, choose};
+pub use heirs::heirs;
 pub use membership::{HostIndex, Member, Membership};
 pub use plan::{HostPlan, Plan, Weighed, plan};
 pub use ramp::{Ramp, RampPolicy};

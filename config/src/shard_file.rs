@@ -24,7 +24,7 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use reference::{json_schema, markdown};
 pub use settings::{
-    CertificateFiles, Embedded, ExternalHost, Fleet, HostState, Limits, Listen, PlacementPolicy,
+    CertificateFiles, Embedded, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
     PlacementSettings, Reload, Retries, Settings, Timeouts,
 };
 

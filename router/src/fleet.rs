@@ -9,10 +9,11 @@
 //! reload forgets nothing about those that stay.
 
 mod host;
+mod moves;
 mod roster;
 mod workers;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -26,6 +27,7 @@ use warmshard_config::wire::{HostView, ReadyHost};
 
 use crate::metric;
 pub(crate) use host::{Host, Place};
+pub(crate) use moves::Move;
 use roster::Seen;
 pub(crate) use roster::{Roster, Spreading, Traffic};
 pub(crate) use workers::{Visit, Worker, Workers};
@@ -36,6 +38,8 @@ pub(crate) struct Fleet {
     roster: ArcSwap<Roster>,
     /// One change of the roster at a time.
     changing: Mutex<()>,
+    /// Hosts that an epoch to come will have; probed, so that they are up when it takes effect.
+    coming: Mutex<Vec<Arc<Host>>>,
     workers: Workers,
     changes: watch::Sender<()>,
     /// Wakes the prober when a host moved in.
@@ -74,6 +78,7 @@ impl Fleet {
         Self {
             roster: ArcSwap::from_pointee(roster),
             changing: Mutex::new(()),
+            coming: Mutex::default(),
             workers: Workers::new(),
             changes: watch::Sender::new(()),
             arrivals: Notify::new(),
@@ -98,18 +103,47 @@ impl Fleet {
     pub(crate) fn change(&self, placement: Box<dyn Placement>, spreading: Spreading, traffic: Traffic) {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.roster.load_full();
-        let known = |id: &HostId| match old.index_of(id) {
-            Some(index) => Arc::clone(old.host(index)),
-            None => Arc::new(Host::new(id.clone())),
-        };
+        let known = |id: &HostId| self.known(id).unwrap_or_else(|| Arc::new(Host::new(id.clone())));
         let new = Arc::new(Roster::new(placement, spreading, traffic, known));
         metric::epoch_is_over(old.epoch());
         metric::epoch(new.epoch());
         self.roster.store(Arc::clone(&new));
+        self.coming().retain(|host| new.index_of(host.id()).is_none());
         for gone in old.hosts().iter().filter(|host| new.index_of(host.id()).is_none()) {
             metric::host_is(gone.id(), State::Down);
         }
         self.changes.send_replace(());
+    }
+
+    /// These hosts, and only these, may be in an epoch to come.
+    pub(crate) fn expect(&self, hosts: &[(HostId, Place)]) {
+        let roster = self.roster();
+        let new = hosts.iter().filter(|(id, _)| roster.index_of(id).is_none());
+        let expected: Vec<Arc<Host>> = new
+            .map(|(id, place)| {
+                let host = self.known(id).unwrap_or_else(|| Arc::new(Host::new(id.clone())));
+                host.place.store(Some(Arc::new(*place)));
+                host
+            })
+            .collect();
+        *self.coming() = expected;
+        self.arrivals.notify_one();
+    }
+
+    fn coming(&self) -> MutexGuard<'_, Vec<Arc<Host>>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A host of this epoch or one that is expected.
+    pub(crate) fn known(&self, id: &HostId) -> Option<Arc<Host>> {
+        let is_coming = || self.coming().iter().find(|host| host.id() == id).map(Arc::clone);
+        self.host(id).or_else(is_coming)
+    }
+
+    /// Every host whose health matters.
+    pub(crate) fn to_probe(&self) -> Vec<Arc<Host>> {
+        let coming = self.coming().clone();
+        self.roster.load().hosts().iter().cloned().chain(coming).collect()
     }
 
     /// The time that workers' histories count in.

@@ -18,6 +18,7 @@ mod cli;
 mod edge;
 mod embedded;
 mod fleet;
+mod handoff;
 mod host_client;
 mod listeners;
 mod metric;

@@ -27,6 +27,9 @@ const HOST_CHANGES: &str = "warmshard_router_host_changes_total";
 const HOST_STARTS: &str = "warmshard_router_host_starts_total";
 const TURNED_AWAY: &str = "warmshard_router_turned_away_total";
 const RELOADS: &str = "warmshard_router_reloads_total";
+const HANDOFFS: &str = "warmshard_router_handoffs_total";
+const HANDOFF_SECONDS: &str = "warmshard_router_handoff_seconds";
+const PENDING: &str = "warmshard_router_pending_epoch";
 const INFO: &str = "warmshard_router_info";
 
 /// From half a millisecond, where warm requests are, to a minute.
@@ -61,6 +64,12 @@ fn describe() {
         "Connections and requests refused before they reached a worker, by reason"
     );
     describe_counter!(RELOADS, "Times the shard file was read again, by what came of it");
+    describe_counter!(HANDOFFS, "Workers that a host was asked to have warm before it gets them, by outcome");
+    describe_histogram!(
+        HANDOFF_SECONDS,
+        "Seconds until every host that was asked had answered or time was up"
+    );
+    describe_gauge!(PENDING, "1 while a change of the membership waits for the moment it takes effect");
     describe_gauge!(INFO, "1 for the epoch in force; routers whose epochs differ place differently");
 }
 
@@ -157,6 +166,19 @@ pub(crate) fn turned_away(reason: &'static str) {
 /// `applied`, `certificates`, `unchanged`, `invalid` or `refused`.
 pub(crate) fn reloaded(outcome: &'static str) {
     counter!(RELOADS, "outcome" => outcome).increment(1);
+}
+
+/// What became of one worker at one host that will get it.
+pub(crate) fn handed_over(outcome: &'static str) {
+    counter!(HANDOFFS, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn handoff_took(time: Duration) {
+    histogram!(HANDOFF_SECONDS).record(time.as_secs_f64());
+}
+
+pub(crate) fn pending(is_pending: bool) {
+    gauge!(PENDING).set(f64::from(u8::from(is_pending)));
 }
 
 pub(crate) fn epoch(epoch: Epoch) {

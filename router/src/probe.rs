@@ -25,7 +25,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>) {
             use warmshard_config::health::State::Unknown;
             host.place().is_some() && host.state() == Unknown
         };
-        let starting = fleet.roster().hosts().iter().any(unheard);
+        let starting = fleet.to_probe().iter().any(unheard);
         let interval = fleet.roster().traffic.health.interval;
         let pause = if starting { interval.min(WHILE_STARTING) } else { interval };
         tokio::select! {
@@ -37,8 +37,8 @@ pub(crate) async fn run(fleet: Arc<Fleet>) {
 
 async fn probe_all(fleet: &Arc<Fleet>) {
     let mut probes = JoinSet::new();
-    for host in fleet.roster().hosts() {
-        let (fleet, host) = (Arc::clone(fleet), Arc::clone(host));
+    for host in fleet.to_probe() {
+        let fleet = Arc::clone(fleet);
         probes.spawn(async move { probe(&fleet, &host).await });
     }
     probes.join_all().await;

@@ -2,26 +2,29 @@
 //!
 //! ```text
 //! file or certificate changed │ SIGHUP │ POST /reload
-//!        └─▶ read and check ─▶ compare ─▶ too much moves? ─▶ build aside ─▶ swap
-//!                 │ problems               │ yes, not forced        ▲
-//!                 └──────▶ the last good one stays ◀────────────────┘   ramp steps
+//!        └─▶ read and check ─▶ compare ─▶ too much moves? ─▶ coming ─▶ in force
+//!                 │ problems               │ yes, not forced   │  ▲        │  ▲
+//!                 └──────▶ the last good one stays ◀───────────┘  │        ▼  │
+//!                                                      heirs are asked   ramp steps
 //! ```
 //!
-//! A host that joins is filled, and one that is `draining` emptied, step by step;
-//! every step is an epoch of its own.
+//! What moves nobody is in force at once. Everything else takes effect at a moment
+//! that routers with the same file agree on, and the hosts that get workers are asked
+//! to restore them before. A host that joins is filled, and one that is `draining`
+//! emptied, step by step; every step is an epoch of its own.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use warmshard_config::placement::{Member, Membership, Ramp, Weighed};
-use warmshard_config::shard_file::{ExternalHost, Fleet as FleetSettings, HostState, Problems, Settings};
-use warmshard_config::units::{FleetKey, HostId, ShardKey, Share};
+use warmshard_config::placement::{Course, Member, Membership, Moment, Placement, Weighed, takes_effect};
+use warmshard_config::shard_file::{Fleet as FleetSettings, Problems, Settings};
+use warmshard_config::units::{Epoch, FleetKey, HostId, ShardKey};
 
 use crate::fleet::{Fleet, Place, Spreading, Traffic};
+use crate::handoff::{Handoff, Standing};
 use crate::tls::{self, BadCertificate, Candidates, Certificates};
 use crate::{metric, shard_commands, surroundings};
 
@@ -33,6 +36,12 @@ pub(crate) enum Outcome {
     },
     /// The shard file says the same, but its certificates have changed.
     Certificates,
+    /// Takes effect then.
+    Coming {
+        moved_percent: u64,
+        epoch: Epoch,
+        at: Moment,
+    },
     Unchanged,
     Refused(Refused),
     Invalid(Problems),
@@ -58,8 +67,8 @@ pub(crate) struct Reloader {
     now: Mutex<InForce>,
     /// `None` without TLS.
     certificates: Option<Arc<Certificates>>,
-    /// Wakes whoever takes the next step of a ramp.
-    ramps_changed: Notify,
+    /// Wakes whoever waits for the next moment at which something is due.
+    due_changed: Notify,
 }
 
 /// The last good file and what follows from it over time.
@@ -67,16 +76,25 @@ struct InForce {
     settings: Settings,
     text: String,
     since: SystemTime,
-    ramps: HashMap<HostId, Ramping>,
+    course: Course,
+    /// The course was followed until here. Clocks that are set back do not undo a step.
+    followed: Moment,
+    /// The step of a ramp that heirs are being asked for.
+    step: Option<(Moment, Handoff)>,
+    coming: Option<Coming>,
     /// Why the file as it is now is not in force.
     rejected: Option<String>,
 }
 
-/// A host on its way to its share.
-#[derive(Debug, Clone, Copy)]
-struct Ramping {
-    ramp: Ramp,
-    began: Instant,
+/// A file that takes effect at its moment.
+struct Coming {
+    settings: Settings,
+    text: String,
+    course: Course,
+    epoch: Epoch,
+    moved_percent: u64,
+    at: Moment,
+    handoff: Handoff,
 }
 
 /// What a router tells about its shard file.
@@ -85,6 +103,26 @@ pub(crate) struct Status {
     pub(crate) text: String,
     pub(crate) since: SystemTime,
     pub(crate) rejected: Option<String>,
+}
+
+/// What a router tells about a change to come.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) epoch: Epoch,
+    pub(crate) at: Moment,
+    /// From now.
+    pub(crate) wait: Duration,
+    pub(crate) moved_percent: u64,
+    pub(crate) handoff: Standing,
+}
+
+/// The time of the wall clock, which routers share.
+fn wall_clock() -> Moment {
+    moment(SystemTime::now())
+}
+
+fn moment(time: SystemTime) -> Moment {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Traffic {
@@ -108,9 +146,17 @@ impl Reloader {
         fleet: Arc<Fleet>,
         key: FleetKey,
     ) -> Self {
-        let (since, ramps) = (SystemTime::now(), HashMap::new());
-        let now = Mutex::new(InForce { settings, text, since, ramps, rejected: None });
-        Self { file, fleet, key, now, certificates: None, ramps_changed: Notify::new() }
+        let now = InForce {
+            course: Course::settled(settings.wanted(), settings.placement.ramp),
+            settings,
+            text,
+            since: SystemTime::now(),
+            followed: wall_clock(),
+            step: None,
+            coming: None,
+            rejected: None,
+        };
+        Self { file, fleet, key, now: Mutex::new(now), certificates: None, due_changed: Notify::new() }
     }
 
     /// Keeps these in line as well.
@@ -132,7 +178,20 @@ impl Reloader {
         Status { file: self.file.clone(), text, since: now.since, rejected }
     }
 
-    /// Follows the file, SIGHUP and ramps until its task is dropped.
+    /// The change that waits for its moment, if there is one.
+    pub(crate) fn pending(&self) -> Option<Pending> {
+        let now = self.in_force();
+        let coming = now.coming.as_ref()?;
+        Some(Pending {
+            epoch: coming.epoch,
+            at: coming.at,
+            wait: coming.at.saturating_sub(wall_clock()),
+            moved_percent: coming.moved_percent,
+            handoff: coming.handoff.standing(),
+        })
+    }
+
+    /// Follows the file, SIGHUP and the course until its task is dropped.
     pub(crate) async fn run(self: Arc<Self>) {
         let hangup = signal(SignalKind::hangup());
         let Ok(mut hangup) = hangup.inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be heard"))
@@ -143,7 +202,7 @@ impl Reloader {
         let mut stamped = tls::stamp(&self.in_force().settings.tls);
         loop {
             let watch = self.in_force().settings.reload.watch;
-            let step = self.next_step();
+            let due = self.in_force().next_due();
             tokio::select! {
                 _ = hangup.recv() => {
                     self.reload(Force::No);
@@ -158,8 +217,8 @@ impl Reloader {
                         self.reload(Force::No);
                     }
                 }
-                () = sleep_for(step) => self.step(),
-                () = self.ramps_changed.notified() => {}
+                () = sleep_until(due) => self.follow(wall_clock()),
+                () = self.due_changed.notified() => {}
             }
         }
     }
@@ -167,19 +226,25 @@ impl Reloader {
     /// Reads the file again and puts it in force if it may be.
     pub(crate) fn reload(&self, force: Force) -> Outcome {
         let outcome = self.judge(force);
+        let file = self.file.display();
         let (word, why) = match &outcome {
             Outcome::Applied { moved_percent } => {
                 let epoch = self.fleet.roster().epoch();
-                tracing::info!(file = %self.file.display(), %epoch, moved_percent, "shard file is in force");
+                tracing::info!(%file, %epoch, moved_percent, "shard file is in force");
                 ("applied", None)
             }
             Outcome::Certificates => {
                 tracing::info!("other certificates are in force");
                 ("certificates", None)
             }
+            Outcome::Coming { moved_percent, epoch, at } => {
+                let wait = at.saturating_sub(wall_clock());
+                tracing::info!(%file, %epoch, moved_percent, ?wait, "shard file takes effect soon");
+                ("coming", None)
+            }
             Outcome::Unchanged => ("unchanged", None),
             Outcome::Refused(refused) => {
-                tracing::error!(file = %self.file.display(), why = %refused, "shard file refused, the last one stays");
+                tracing::error!(%file, why = %refused, "shard file refused, the last one stays");
                 ("refused", Some(refused.to_string()))
             }
             Outcome::Invalid(problems) => {
@@ -201,25 +266,97 @@ impl Reloader {
             Ok(certificates) => certificates,
             Err(bad) => return Outcome::Refused(Refused::Certificate(bad)),
         };
+        let found = wall_clock();
+        let changed = surroundings::changed(&self.file).map_or(found, moment);
+        let at = takes_effect(changed, new.handoff.wait, found);
+        let outcome = self.consider(new, text, at, force);
+        // Those of a file that is refused are not shown; those of any other from now on.
+        let are_others = !matches!(outcome, Outcome::Refused(_)) && self.show(certificates);
+        match outcome {
+            Outcome::Unchanged if are_others => Outcome::Certificates,
+            outcome => outcome,
+        }
+    }
+
+    /// Takes settings that are to take effect at a moment.
+    fn consider(&self, new: Settings, text: String, at: Moment, force: Force) -> Outcome {
         let mut now = self.in_force();
         if new == now.settings {
             now.text = text;
-            return if self.show(certificates) { Outcome::Certificates } else { Outcome::Unchanged };
+            self.withdraw(&mut now);
+            return Outcome::Unchanged;
+        }
+        if let Some(coming) = now.coming.as_mut().filter(|coming| coming.settings == new) {
+            coming.text = text;
+            let Coming { moved_percent, epoch, at, .. } = *coming;
+            return Outcome::Coming { moved_percent, epoch, at };
         }
         if let Some(what) = fixed_until_restart(&now.settings, &new) {
             return Outcome::Refused(Refused::NeedsRestart(what));
         }
         let plan = shard_commands::compare(&now.settings, &new, self.workers());
-        let (moved, most) = (plan.moved_percent(), new.reload.most_moved_percent);
-        if force == Force::No && moved > u64::from(most) {
-            return Outcome::Refused(Refused::TooMuch { moved, most });
+        let (moved_percent, most) = (plan.moved_percent(), new.reload.most_moved_percent);
+        if force == Force::No && moved_percent > u64::from(most) {
+            return Outcome::Refused(Refused::TooMuch { moved: moved_percent, most });
         }
-        now.begin_ramps(&new);
-        self.show(certificates);
-        now.settings = new;
-        (now.text, now.since) = (text, SystemTime::now());
-        self.put_in_force(&now);
-        Outcome::Applied { moved_percent: moved }
+        self.withdraw(&mut now);
+        let clock = wall_clock();
+        let course = now.course.change(new.wanted(), new.placement.ramp, clock);
+        let moves_nobody =
+            epoch_of(&new, &*place(&new, course.members(clock))) == self.fleet.roster().epoch();
+        if moves_nobody || at <= clock {
+            now.adopt(new, text, course);
+            self.put_in_force(&mut now, clock);
+            return Outcome::Applied { moved_percent };
+        }
+        let course = now.course.change(new.wanted(), new.placement.ramp, at);
+        let placement = place(&new, course.members(at));
+        let epoch = epoch_of(&new, &*placement);
+        self.fleet.expect(&places(&new));
+        let handoff = self.hand_over(placement, &new, at.saturating_sub(clock));
+        now.coming = Some(Coming { settings: new, text, course, epoch, moved_percent, at, handoff });
+        metric::pending(true);
+        self.due_changed.notify_one();
+        Outcome::Coming { moved_percent, epoch, at }
+    }
+
+    /// Drops a change that was to come.
+    fn withdraw(&self, now: &mut InForce) {
+        if let Some(coming) = now.coming.take() {
+            tracing::info!(epoch = %coming.epoch, "a change that was to come is dropped");
+            metric::pending(false);
+            self.fleet.expect(&[]);
+        }
+    }
+
+    /// Does what is due: a change that was coming, a step of a ramp, asking heirs for the next step.
+    fn follow(&self, clock: Moment) {
+        let mut now = self.in_force();
+        let clock = clock.max(now.followed);
+        if let Some(coming) = now.coming.take_if(|coming| coming.at <= clock) {
+            let Coming { settings, text, course, epoch, handoff, .. } = coming;
+            now.adopt(settings, text, course);
+            self.put_in_force(&mut now, clock);
+            metric::pending(false);
+            let Standing { wanted, ready, failed } = handoff.standing();
+            tracing::info!(file = %self.file.display(), %epoch, wanted, ready, failed, "shard file is in force");
+        } else if now.course.next_step(now.followed).is_some_and(|step| step <= clock) {
+            self.put_in_force(&mut now, clock);
+        }
+        let wait = now.settings.handoff.wait;
+        if let Some(step) = now.to_ask_for().filter(|step| step.saturating_sub(wait) <= clock) {
+            let placement = place(&now.settings, now.course.members(step));
+            let handoff = self.hand_over(placement, &now.settings, step.saturating_sub(clock));
+            now.step = Some((step, handoff));
+        }
+    }
+
+    /// Asks those who will get workers to have them warm.
+    fn hand_over(&self, placement: Box<dyn Placement>, settings: &Settings, limit: Duration) -> Handoff {
+        let (fleet, policy) = (Arc::clone(&self.fleet), settings.handoff);
+        let (zones, key) = (settings.placement.zones.clone(), self.fleet.roster().traffic.key.clone());
+        let find = move || fleet.moves_to(&*placement, &zones, &policy);
+        Handoff::start(find, key, policy.concurrency, limit)
     }
 
     /// Has handshakes use these from now on. Returns whether they are others.
@@ -242,46 +379,42 @@ impl Reloader {
     }
 
     /// Builds the roster for this moment and swaps it in.
-    fn put_in_force(&self, now: &InForce) {
+    fn put_in_force(&self, now: &mut InForce, clock: Moment) {
+        now.followed = clock;
         let settings = &now.settings;
-        let placement = settings.placement.policy.build(Membership::new(now.members(Instant::now())));
+        let placement = place(settings, now.course.members(clock));
         let key = settings.key.as_ref().unwrap_or(&self.key);
         self.fleet.change(placement, Spreading::from(&settings.placement), Traffic::of(settings, key));
         self.place_hosts(settings);
-        self.ramps_changed.notify_one();
+        self.due_changed.notify_one();
     }
 
     /// Tells the fleet where hosts that run by themselves are.
     pub(crate) fn place_hosts(&self, settings: &Settings) {
-        let FleetSettings::External(hosts) = &settings.fleet else { return };
-        for host in hosts {
-            let place = Place { address: host.address, pid: None };
-            if let Some(known) = self.fleet.host(&host.member.id)
+        for (id, place) in places(settings) {
+            if let Some(known) = self.fleet.host(&id)
                 && known.place() != Some(place)
             {
                 self.fleet.arrived(&known, place);
             }
         }
     }
+}
 
-    /// When a ramp takes its next step.
-    fn next_step(&self) -> Option<Duration> {
-        let now = self.in_force();
-        let policy = now.settings.placement.ramp;
-        let due = now.ramps.values().filter_map(|ramping| {
-            let elapsed = ramping.began.elapsed();
-            Some(policy.next_change(elapsed)?.saturating_sub(elapsed))
-        });
-        // A ramp that is over is cleared away at once.
-        if now.ramps.is_empty() { None } else { Some(due.min().unwrap_or_default()) }
-    }
+/// Where hosts that run by themselves are.
+fn places(settings: &Settings) -> Vec<(HostId, Place)> {
+    let FleetSettings::External(hosts) = &settings.fleet else { return Vec::new() };
+    let place =
+        |host: &warmshard_config::shard_file::ExternalHost| Place { address: host.address, pid: None };
+    hosts.iter().map(|host| (host.member.id.clone(), place(host))).collect()
+}
 
-    fn step(&self) {
-        let mut now = self.in_force();
-        self.put_in_force(&now);
-        let policy = now.settings.placement.ramp;
-        now.ramps.retain(|_, ramping| policy.next_change(ramping.began.elapsed()).is_some());
-    }
+fn place(settings: &Settings, members: Vec<Member>) -> Box<dyn Placement> {
+    settings.placement.policy.build(Membership::new(members))
+}
+
+fn epoch_of(settings: &Settings, placement: &dyn Placement) -> Epoch {
+    settings.placement.zones.epoch(placement.epoch())
 }
 
 /// Whether an operator insists.
@@ -291,9 +424,9 @@ pub(crate) enum Force {
     Yes,
 }
 
-async fn sleep_for(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
+async fn sleep_until(due: Option<Moment>) {
+    match due {
+        Some(due) => tokio::time::sleep(due.saturating_sub(wall_clock())).await,
         None => std::future::pending().await,
     }
 }
@@ -312,61 +445,25 @@ fn fixed_until_restart(old: &Settings, new: &Settings) -> Option<&'static str> {
 }
 
 impl InForce {
-    fn ramping_share(&self, id: &HostId, now: Instant) -> Option<Share> {
-        let ramping = self.ramps.get(id)?;
-        let elapsed = now.saturating_duration_since(ramping.began);
-        Some(self.settings.placement.ramp.share(ramping.ramp, elapsed))
+    fn adopt(&mut self, settings: Settings, text: String, course: Course) {
+        (self.settings, self.text, self.course) = (settings, text, course);
+        (self.since, self.step) = (SystemTime::now(), None);
     }
 
-    /// The membership at this moment, ramps included.
-    fn members(&self, now: Instant) -> Vec<Member> {
-        let mut members = self.settings.members();
-        for member in &mut members {
-            if let Some(share) = self.ramping_share(&member.id, now) {
-                member.share = share;
-            }
-        }
-        members
+    /// When something is to be done next.
+    fn next_due(&self) -> Option<Moment> {
+        let coming = self.coming.as_ref().map(|coming| coming.at);
+        let ask = self.to_ask_for().map(|step| step.saturating_sub(self.settings.handoff.wait));
+        [coming, self.course.next_step(self.followed), ask].into_iter().flatten().min()
     }
 
-    /// Hosts that join or are to be emptied begin to ramp from the share they have.
-    fn begin_ramps(&mut self, new: &Settings) {
-        let (FleetSettings::External(old), FleetSettings::External(hosts)) =
-            (&self.settings.fleet, &new.fleet)
-        else {
-            return;
-        };
-        let now = Instant::now();
-        let before: HashMap<HostId, Share> =
-            self.members(now).into_iter().map(|member| (member.id, member.share)).collect();
-        let state = |host: &ExternalHost| {
-            old.iter().find(|known| known.member.id == host.member.id).map(|known| known.state)
-        };
-        let over = new.placement.ramp.over;
-        let mut ramps = HashMap::new();
-        for host in hosts {
-            let id = &host.member.id;
-            let share = before.get(id).copied().unwrap_or(Share::NONE);
-            let ramp = match (state(host), host.state) {
-                (Some(before), after) if before == after => {
-                    // Goes on where it is.
-                    if let Some(ramping) = self.ramps.get(id) {
-                        ramps.insert(id.clone(), *ramping);
-                    }
-                    continue;
-                }
-                (_, HostState::Active) => Ramp::Fill,
-                (Some(_), HostState::Draining) => Ramp::Drain,
-                (None, HostState::Draining) | (_, HostState::Out) => continue,
-            };
-            let there = match ramp {
-                Ramp::Fill => share.thousandths(),
-                Ramp::Drain => Share::FULL.thousandths() - share.thousandths(),
-            };
-            let began = now.checked_sub(over * there / Share::FULL.thousandths()).unwrap_or(now);
-            ramps.insert(id.clone(), Ramping { ramp, began });
-        }
-        self.ramps = ramps;
+    /// The next step of a ramp, while heirs have not been asked for it. A change that comes
+    /// before it brings a course of its own.
+    fn to_ask_for(&self) -> Option<Moment> {
+        let step = self.course.next_step(self.followed)?;
+        let is_asked = self.step.as_ref().is_some_and(|(asked, _)| *asked >= step);
+        let is_overtaken = self.coming.as_ref().is_some_and(|coming| coming.at <= step);
+        (!is_asked && !is_overtaken && !self.settings.handoff.wait.is_zero()).then_some(step)
     }
 }
 

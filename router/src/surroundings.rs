@@ -1,6 +1,7 @@
 //! What a shard file may refer to: this machine's environment and files.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use warmshard_config::shard_file::{self, CertificateFiles, Problems, Settings, Surroundings, Unusable};
 
@@ -36,6 +37,11 @@ pub(crate) fn read_shard_file(path: &Path) -> Result<(Settings, String), Problem
 /// Checks a shard file's text as if it stood in this file.
 pub(crate) fn parse_shard_file(path: &Path, text: &str) -> Result<Settings, Problems> {
     shard_file::parse(path, text, &Machine)
+}
+
+/// When a file was changed.
+pub(crate) fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|found| found.modified()).ok()
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, String> {

@@ -68,6 +68,7 @@ pub type HostLine<'a> = (&'a str, &'a str, &'a str);
 pub struct Reply {
     pub status: u16,
     pub host: String,
+    pub start: String,
     /// Why its start was cold; empty when it was not.
     pub cold: String,
     pub placed: String,
@@ -218,8 +219,9 @@ fn get(client: &Client, data: &str, worker: &str, path: &str) -> Result<Reply> {
         let value = response.headers().get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
-    let [host, cold, placed] = ["x-warmshard-host", "x-warmshard-cold", "x-warmshard-placed"].map(header);
-    Ok(Reply { status: response.status().as_u16(), host, cold, placed, body: response.text()? })
+    let [host, start, cold, placed] =
+        ["x-warmshard-host", "x-warmshard-start", "x-warmshard-cold", "x-warmshard-placed"].map(header);
+    Ok(Reply { status: response.status().as_u16(), host, start, cold, placed, body: response.text()? })
 }
 
 fn write_shard_file(folder: &Path, hosts: &[HostLine<'_>], rest: &str) -> Result<()> {

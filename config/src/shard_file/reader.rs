@@ -243,6 +243,11 @@ pub(super) fn address(value: &DeValue<'_>) -> Fit<SocketAddr> {
     text(value)?.parse().map_err(|_| Misfit::PLAIN)
 }
 
+/// Zero stands for doing without.
+pub(super) fn duration_or_none(value: &DeValue<'_>) -> Fit<Duration> {
+    parse_duration(text(value)?).map_err(|_| Misfit::PLAIN)
+}
+
 pub(super) fn duration(value: &DeValue<'_>) -> Fit<Duration> {
     let duration = parse_duration(text(value)?).map_err(|_| Misfit::PLAIN)?;
     if duration.is_zero() { Err(Misfit::because(&"it must not be zero")) } else { Ok(duration) }

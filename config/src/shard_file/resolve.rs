@@ -11,15 +11,15 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Problem, Problems, line_of};
 use super::reader::{self, File, Fit, Misfit, Table};
 use super::settings::{
-    CertificateFiles, Embedded, ExternalHost, Fleet, HostState, Limits, Listen, PlacementPolicy,
+    CertificateFiles, Embedded, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
     PlacementSettings, Reload, Retries, Settings, Timeouts,
 };
 use super::shape::Section;
 use super::{Surroundings, Unusable, shape};
 use crate::health::HealthPolicy;
 use crate::placement::{
-    Bound, HeaderRule, HostPattern, Member, PathPrefix, RampPolicy, Ring, Route, Routes, WidthPolicy,
-    ZoneOrder,
+    Bound, HeaderRule, HostPattern, HostState, Member, PathPrefix, RampPolicy, Ring, Route, Routes,
+    WidthPolicy, ZoneOrder,
 };
 use crate::units::{FleetKey, HostId, Weight, WorkerName, ZoneName};
 
@@ -40,7 +40,7 @@ pub(super) fn resolve<'t>(
     let placement = placement(file);
     let health = health(file);
     let timeouts = timeouts(file);
-    let (limits, retries, reload) = (limits(file), retries(file), reload(file));
+    let (limits, retries, reload, handoff) = (limits(file), retries(file), reload(file), handoff(file));
     let key = secret(file, &shape::FLEET, ["key_file", "key_env"], base, surroundings);
     if let Some(Fleet::External(_)) = fleet
         && key == Some(None)
@@ -58,6 +58,7 @@ pub(super) fn resolve<'t>(
         limits,
         retries,
         reload,
+        handoff,
         admin_token: admin_token?,
         key: key?,
     })
@@ -422,6 +423,16 @@ fn reload(file: &mut File<'_, '_>) -> Reload {
     Reload {
         watch: table.get(file, "watch", reader::duration).unwrap_or(Duration::from_secs(1)),
         most_moved_percent: table.get(file, "most_moved", reader::within(1..=100)).unwrap_or(50),
+    }
+}
+
+fn handoff(file: &mut File<'_, '_>) -> Handoff {
+    let table = file.table(&shape::HANDOFF);
+    Handoff {
+        wait: table.get(file, "wait", reader::duration_or_none).unwrap_or(Duration::from_secs(5)),
+        workers: table.get(file, "workers", reader::within(1..=1_000_000)).unwrap_or(1000),
+        concurrency: table.get(file, "concurrency", reader::within(1..=100)).unwrap_or(4),
+        recent: table.get(file, "recent", reader::duration).unwrap_or(Duration::from_secs(600)),
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::health::HealthPolicy;
 use crate::placement::{
-    Bound, Member, Membership, Placement, RampPolicy, Rendezvous, Ring, Routes, WidthPolicy, ZoneOrder,
+    Bound, HostState, Member, Membership, Placement, RampPolicy, Rendezvous, Ring, Routes, WidthPolicy,
+    ZoneOrder,
 };
-use crate::units::{FleetKey, HostId, Share, Weight};
+use crate::units::{FleetKey, HostId, Weight};
 
 /// A shard file that holds together.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,7 @@ pub struct Settings {
     pub limits: Limits,
     pub retries: Retries,
     pub reload: Reload,
+    pub handoff: Handoff,
     /// Who may use the admin API; `None` for everybody on this machine.
     pub admin_token: Option<FleetKey>,
     /// The secret that router and hosts share. `None` only with embedded hosts:
@@ -39,6 +41,16 @@ impl Settings {
             Fleet::Embedded(embedded) => {
                 let member = |id: &HostId| Member::new(id.clone(), Weight::ONE);
                 embedded.hosts.iter().map(member).collect()
+            }
+        }
+    }
+
+    /// The hosts and what the operator wants of each.
+    pub fn wanted(&self) -> Vec<(Member, HostState)> {
+        match &self.fleet {
+            Fleet::External(hosts) => hosts.iter().map(|host| (host.member.clone(), host.state)).collect(),
+            Fleet::Embedded(_) => {
+                self.members().into_iter().map(|member| (member, HostState::Active)).collect()
             }
         }
     }
@@ -83,19 +95,8 @@ pub struct ExternalHost {
 impl ExternalHost {
     /// With the share that its state gives it in the end.
     fn settled(&self) -> Member {
-        let share = if self.state == HostState::Active { Share::FULL } else { Share::NONE };
-        self.member.clone().with_share(share)
+        self.member.clone().with_share(self.state.settled())
     }
-}
-
-/// What an operator wants of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostState {
-    Active,
-    /// To be emptied step by step.
-    Draining,
-    /// Gets nothing.
-    Out,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +174,19 @@ impl Default for Limits {
 pub struct Retries {
     /// The most hosts that one request is sent to.
     pub hosts: u32,
+}
+
+/// How workers are made warm at the hosts that are about to get them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handoff {
+    /// From the change to the moment it takes effect. Zero for no hand-off.
+    pub wait: Duration,
+    /// The most workers that are handed over at one change.
+    pub workers: u32,
+    /// The most of them that one host is asked for at the same time.
+    pub concurrency: u32,
+    /// Who was called longer ago is not handed over.
+    pub recent: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -435,6 +435,33 @@ pub(super) static RELOAD: Section = Section {
     ],
 };
 
+pub(super) static HANDOFF: Section = Section {
+    name: "handoff",
+    repeated: false,
+    doc: "A change that moves workers takes effect after a while, in which the hosts that will get them \
+          restore those that were called recently, so that no request of theirs is cold. Routers that see \
+          the same file change at the same time switch at the same time, so clocks should agree.",
+    keys: &[
+        key(
+            "wait",
+            Kind::Duration,
+            "a duration as in `500ms`, `1.5s`, `10m`, or `0s` to switch at once",
+            Some("\"5s\""),
+            "From the time the file was changed to the moment it takes effect, whether or not every host \
+             is done. Steps of `placement.ramp` are prepared as long before.",
+        ),
+        key(
+            "workers",
+            whole(1, 1_000_000),
+            COUNT,
+            Some("1000"),
+            "The most workers that are handed over at one change, those called most first.",
+        ),
+        tries("concurrency", "4", "The most workers that one host is asked to restore at the same time."),
+        duration("recent", "\"10m\"", "A worker that was not called for this long is not handed over."),
+    ],
+};
+
 pub(super) static ADMIN: Section = Section {
     name: "admin",
     repeated: false,
@@ -457,9 +484,9 @@ pub(super) static ADMIN: Section = Section {
     ],
 };
 
-pub(super) static SECTIONS: [&Section; 13] = [
-    &LISTEN, &TLS, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HEALTH, &RETRIES, &TIMEOUTS, &LIMITS, &FLEET,
-    &ADMIN, &RELOAD,
+pub(super) static SECTIONS: [&Section; 14] = [
+    &LISTEN, &TLS, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HANDOFF, &HEALTH, &RETRIES, &TIMEOUTS, &LIMITS,
+    &FLEET, &ADMIN, &RELOAD,
 ];
 
 /// The known name closest to an unknown one, if it is close enough to be meant.

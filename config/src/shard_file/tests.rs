@@ -143,7 +143,7 @@ vnodes = "many"
         "conf/shard.toml:2: `listen.data`: found \"8080\", expected an address as in `127.0.0.1:8080`",
         "conf/shard.toml:3: `listen.admin`: found \"0.0.0.0:9090\", expected an address of this machine's loopback as in `127.0.0.1:9090`",
         "  hint: without a token in `[admin]` the admin API stays on this machine",
-        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[tls]], [[routes]], [[hosts]], [embedded], [placement], [health], [retries], [timeouts], [limits], [fleet], [admin], [reload]",
+        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[tls]], [[routes]], [[hosts]], [embedded], [placement], [handoff], [health], [retries], [timeouts], [limits], [fleet], [admin], [reload]",
         "  hint: did you mean `health`?",
         "conf/shard.toml:6: `health.intervall`: found an unknown key, expected one of `interval`, `timeout`, `down_after`, `up_after`, `errors`, `settle`",
         "  hint: did you mean `interval`?",

@@ -12,6 +12,7 @@ use warmshard_config::wire::{ErrorReply, Evicted, control};
 
 use super::{Admin, Query, Reply};
 use crate::fleet::Host;
+use crate::handoff;
 use crate::host_client::{Call, CallError};
 use crate::reload::{Force, Outcome};
 
@@ -40,6 +41,16 @@ impl Admin {
             Outcome::Certificates => {
                 super::json(StatusCode::OK, &json!({ "outcome": "certificates", "epoch": epoch }))
             }
+            Outcome::Coming { moved_percent, epoch: coming, at } => super::json(
+                StatusCode::OK,
+                &json!({
+                    "outcome": "coming",
+                    "epoch": epoch,
+                    "moved_percent": moved_percent,
+                    "coming_epoch": coming.to_string(),
+                    "takes_effect_at": at.as_secs_f64(),
+                }),
+            ),
             Outcome::Unchanged => {
                 super::json(StatusCode::OK, &json!({ "outcome": "unchanged", "epoch": epoch }))
             }
@@ -64,12 +75,19 @@ impl Admin {
         })
     }
 
-    /// Has this router pass a host over, or use it again.
-    pub(super) fn drain(&self, query: Query<'_>, drain: Drain) -> Reply {
+    /// Has this router pass a host over, or use it again. Before it is passed over, the hosts
+    /// that get its workers make them warm, unless `now=true`.
+    pub(super) async fn drain(&self, query: Query<'_>, drain: Drain) -> Reply {
         let host = match self.host(query) {
             Ok(host) => host,
             Err(reply) => return *reply,
         };
+        let policy = self.reloader.settings().handoff;
+        if drain == Drain::Yes && query.get("now") != Some("true") && !policy.wait.is_zero() {
+            let (moves, key) =
+                (self.fleet.moves_from(&host, &policy), self.fleet.roster().traffic.key.clone());
+            handoff::hand_over(moves, &key, policy.concurrency, policy.wait).await;
+        }
         let changed = self.fleet.drain(&host, drain == Drain::Yes);
         let in_flight = host.own_in_flight();
         super::json(

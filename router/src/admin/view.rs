@@ -29,6 +29,15 @@ impl Admin {
         };
         let members: Vec<Value> = roster.placement.membership().members().iter().map(member).collect();
         let settings = self.reloader.settings().placement;
+        let pending = self.reloader.pending().map(|pending| {
+            json!({
+                "epoch": pending.epoch.to_string(),
+                "takes_effect_at": pending.at.as_secs_f64(),
+                "in_seconds": pending.wait.as_secs_f64(),
+                "moved_percent": pending.moved_percent,
+                "handoff": pending.handoff,
+            })
+        });
         super::json(
             StatusCode::OK,
             &json!({
@@ -36,6 +45,7 @@ impl Admin {
                 "policy": format!("{:?}", settings.policy).to_lowercase(),
                 "zones": format!("{:?}", settings.zones).to_lowercase(),
                 "members": members,
+                "pending": pending,
             }),
         )
     }

@@ -39,7 +39,7 @@ impl Plan {
     }
 
     /// The hosts within a width.
-    fn window(&self, width: u16) -> &[HostIndex] {
+    pub(super) fn window(&self, width: u16) -> &[HostIndex] {
         &self.candidates[..self.candidates.len().min(usize::from(width))]
     }
 }
@@ -170,6 +170,12 @@ impl Worker {
         if let Some(index) = self.plan.load().roster.index_of(host) {
             learned.history.host_lost(index);
         }
+    }
+
+    /// Whether it was called within this time, and answered.
+    pub(super) fn is_recent(&self, now: Duration, recent: Duration) -> bool {
+        let silent = now.as_secs().saturating_sub(self.called.load(Ordering::Relaxed));
+        silent <= recent.as_secs() && self.learned().history.seen()
     }
 
     fn can_be_forgotten(&self, now: u64) -> bool {

@@ -24,7 +24,7 @@ fn text(hosts: &[(&str, &str)], rest: &str) -> String {
     text
 }
 
-const AT_ONCE: &str = "[placement]\nramp_steps = 1";
+const AT_ONCE: &str = "[placement]\nramp_steps = 1\n[handoff]\nwait = \"0s\"";
 
 fn running(hosts: &[(&str, &str)], rest: &str) -> Running {
     let folder = tempfile::tempdir().unwrap();
@@ -128,12 +128,12 @@ fn routes_and_timeouts_change_without_moving_anybody() {
 
 #[test]
 fn hosts_are_filled_and_emptied_step_by_step() {
-    let slow = "[placement]\nramp = \"1h\"\nramp_steps = 10";
+    let slow = "[placement]\nramp = \"1h\"\nramp_steps = 10\n[handoff]\nwait = \"0s\"";
     let running = running(&[("a", ""), ("b", "")], slow);
     running.write(&[("a", ""), ("b", ""), ("c", "")], slow);
     running.reloader.reload(Force::No);
     assert_eq!([running.share("a"), running.share("c")], [1000, 100]);
-    let step = running.reloader.next_step().unwrap();
+    let step = running.reloader.in_force().next_due().unwrap().saturating_sub(wall_clock());
     assert!(step > Duration::from_secs(390) && step <= Duration::from_secs(400), "{step:?}");
 
     running.write(&[("a", "state = \"draining\""), ("b", ""), ("c", "")], slow);
@@ -143,11 +143,68 @@ fn hosts_are_filled_and_emptied_step_by_step() {
     running.reloader.reload(Force::No);
     assert_eq!(running.share("a"), 0, "out is at once");
 
-    // The last step of a ramp that ends by itself.
-    running.reloader.in_force().ramps.values_mut().for_each(|ramping| {
-        ramping.began = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
-    });
-    running.reloader.step();
+    // The ramp ends by itself, however late anybody looks.
+    running.reloader.follow(wall_clock() + Duration::from_secs(3600));
     assert_eq!(running.share("c"), 1000);
-    assert_eq!(running.reloader.next_step(), None);
+    assert_eq!(running.reloader.in_force().next_due(), None);
+    running.reloader.follow(wall_clock());
+    assert_eq!(running.share("c"), 1000, "a clock that is set back undoes nothing");
+}
+
+const SOON: &str = "[placement]\nramp_steps = 1\n[handoff]\nwait = \"1h\"";
+
+#[tokio::test]
+async fn what_moves_workers_takes_effect_at_a_moment_that_follows_from_the_file() {
+    let running = running(&[("a", ""), ("b", "")], SOON);
+    let before = running.reloader.fleet.roster().epoch();
+    running.write(&[("a", ""), ("b", ""), ("c", "")], SOON);
+    let Outcome::Coming { epoch, at, .. } = running.reloader.reload(Force::No) else { panic!("it moves") };
+    let changed = moment(running.file().metadata().unwrap().modified().unwrap());
+    assert_eq!(at, changed + Duration::from_secs(3600));
+    assert_eq!((running.ids().len(), running.reloader.fleet.roster().epoch()), (2, before));
+    assert_eq!(running.reloader.fleet.to_probe().len(), 3, "it is to be up by then");
+    let pending = running.reloader.pending().unwrap();
+    assert_eq!((pending.epoch, pending.at), (epoch, at));
+    assert!(matches!(running.reloader.reload(Force::No), Outcome::Coming { .. }), "it is the same change");
+    running.reloader.follow(at - Duration::from_millis(1));
+    assert_eq!(running.ids().len(), 2);
+    running.reloader.follow(at);
+    assert_eq!(
+        (running.ids(), running.reloader.fleet.roster().epoch()),
+        (vec!["a".into(), "b".into(), "c".into()], epoch)
+    );
+    assert!(running.reloader.pending().is_none());
+    assert!(matches!(running.reloader.reload(Force::No), Outcome::Unchanged));
+}
+
+#[tokio::test]
+async fn a_change_that_is_taken_back_never_takes_effect() {
+    let running = running(&[("a", ""), ("b", "")], SOON);
+    running.write(&[("a", ""), ("b", ""), ("c", "")], SOON);
+    assert!(matches!(running.reloader.reload(Force::No), Outcome::Coming { .. }));
+    running.write(&[("a", ""), ("b", "")], SOON);
+    assert!(matches!(running.reloader.reload(Force::No), Outcome::Unchanged));
+    assert!(running.reloader.pending().is_none());
+    assert_eq!(running.reloader.fleet.to_probe().len(), 2);
+    running.reloader.follow(wall_clock() + Duration::from_secs(7200));
+    assert_eq!(running.ids(), ["a", "b"]);
+    // A change of something else is not kept waiting.
+    running.write(&[("a", ""), ("b", "")], &format!("{SOON}\n[timeouts]\nsilence = \"7s\""));
+    assert!(matches!(running.reloader.reload(Force::No), Outcome::Applied { moved_percent: 0 }));
+}
+
+#[tokio::test]
+async fn heirs_are_asked_for_each_step_of_a_ramp_before_it_is_taken() {
+    let ramp = "[placement]\nramp = \"1h\"\nramp_steps = 10\n[handoff]\nwait = \"10s\"";
+    let running = running(&[("a", ""), ("b", "")], ramp);
+    running.write(&[("a", ""), ("b", ""), ("c", "")], ramp);
+    let Outcome::Coming { at, .. } = running.reloader.reload(Force::No) else { panic!("it moves") };
+    running.reloader.follow(at);
+    assert_eq!(running.share("c"), 100);
+    let due = || running.reloader.in_force().next_due().unwrap();
+    assert_eq!(due(), at + Duration::from_secs(390), "ten seconds before the step");
+    running.reloader.follow(due());
+    assert_eq!((running.share("c"), due()), (100, at + Duration::from_secs(400)));
+    running.reloader.follow(due());
+    assert_eq!((running.share("c"), due()), (200, at + Duration::from_secs(790)));
 }

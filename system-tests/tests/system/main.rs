@@ -5,6 +5,7 @@ mod concurrency;
 mod deploys;
 mod faults;
 mod fleet;
+mod handoff;
 mod killed;
 mod limits;
 mod load;
