@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `one` | what an isolate of `examples/fastapi` adds once it has answered |
 //! | `many` | 1 000 of them alive at once |
+//! | `most` | isolates until the kernel maps no more, and what a host says then |
 //! | `different` | 100 isolates of 100 deployments, each a variant of that example |
 //! | `leaks` | 5 000 restores and drops: what is left of them |
 //! | `dropped` | restores with the page cache dropped before each, beside restores without |
@@ -37,9 +38,10 @@ mod usage;
 use place::{Place, end};
 use usage::{Usage, field, read};
 
-const PARTS: [(&str, fn()); 6] = [
+const PARTS: [(&str, fn()); 7] = [
     ("one", one),
     ("many", many),
+    ("most", most),
     ("different", different),
     ("leaks", leaks),
     ("dropped", dropped),
@@ -132,6 +134,36 @@ fn many() {
     drop(isolates);
     settle(before);
     row("all ended", &format!("{:.1} s", began.elapsed().as_secs_f64()));
+}
+
+fn most() {
+    title("isolates of `fastapi` until no more can be restored");
+    let place = Place::open("bench");
+    let prepared = prepared(&place, &place.example("fastapi"), 0);
+    let mut isolates = Vec::new();
+    let refusal = loop {
+        match place.runtime.block_on(prepared.restore()) {
+            Ok(isolate) => isolates.push(isolate),
+            Err(error) => break error,
+        }
+        // A machine may have less memory than mappings.
+        if isolates.len() % 1000 == 0 && available() < 2 << 30 {
+            return row("stopped for want of memory, at", &isolates.len().to_string());
+        }
+    };
+    row("restored, without a request", &isolates.len().to_string());
+    row("private dirty", &size(Usage::now().private_dirty));
+    row("then", &refusal.to_string());
+    isolates.truncate(isolates.len() / 2);
+    settle(Usage::default());
+    row(
+        "after half of them have ended",
+        if place.runtime.block_on(prepared.restore()).is_ok() {
+            "others can be restored"
+        } else {
+            "still none can be restored"
+        },
+    );
 }
 
 fn different() {

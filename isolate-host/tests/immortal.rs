@@ -72,7 +72,8 @@ fn packages_own_tests_end_the_same_with_immortal_objects() {
         let name = suite.archive.split('=').next().expect("a name");
         let worker = WorkerName::parse(&format!("suite-{name}")).expect("a name");
         let stored = place.deploy(folder.path(), Some(worker));
-        let [immortal, counted] = [Objects::Immortal, Objects::Counted].map(|objects| run(&place, &stored, objects));
+        let [immortal, counted] =
+            [Objects::Immortal, Objects::Counted].map(|objects| run(&place, &stored, objects));
         println!(
             "{name}: {} of {} test modules in the snapshot; {} tests passed, {} failed, {} skipped",
             immortal.imported,
@@ -86,7 +87,12 @@ fn packages_own_tests_end_the_same_with_immortal_objects() {
             .outcomes
             .iter()
             .map(|(test, outcome)| (test, Some(outcome), immortal.outcomes.get(test)))
-            .chain(immortal.outcomes.iter().map(|(test, outcome)| (test, counted.outcomes.get(test), Some(outcome))))
+            .chain(
+                immortal
+                    .outcomes
+                    .iter()
+                    .map(|(test, outcome)| (test, counted.outcomes.get(test), Some(outcome))),
+            )
             .filter(|(_, counted, immortal)| counted != immortal)
             .collect();
         assert!(differing.is_empty(), "{name}: test, with counted and with immortal objects: {differing:#?}");
@@ -125,8 +131,10 @@ fn run(place: &Place, stored: &StoredDeployment, objects: Objects) -> Run {
     let hour = Duration::from_secs(3600);
     let limits = Limits { cpu: hour, deploy_cpu: hour, memory_bytes: 1 << 30, ..Limits::default() };
     let options = EngineOptions { limits, objects, ..EngineOptions::default() };
-    let engine = Engine::open(&place.cache, options, place.runtime.handle().clone(), &Silent).expect("it opens");
-    let store = Store::open(Path::new(env!("CARGO_TARGET_TMPDIR")).join("system-tests/store")).expect("a store");
+    let engine =
+        Engine::open(&place.cache, options, place.runtime.handle().clone(), &Silent).expect("it opens");
+    let store =
+        Store::open(Path::new(env!("CARGO_TARGET_TMPDIR")).join("system-tests/store")).expect("a store");
     let (input, _) = store.source(&stored.worker, &stored.id).expect("it was deployed");
     let captured = place.runtime.block_on(engine.capture(input, &Silent)).expect("it was captured before");
     let file = tempfile::NamedTempFile::new().expect("a temporary file");

@@ -56,7 +56,12 @@ pub enum Objects {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), parked: 0, host_id: "local".to_owned(), objects: Objects::default() }
+        Self {
+            limits: Limits::default(),
+            parked: 0,
+            host_id: "local".to_owned(),
+            objects: Objects::default(),
+        }
     }
 }
 
