@@ -17,8 +17,10 @@ use place::{Place, end};
 use usage::Usage;
 
 const RESTORES: usize = 1000;
-/// What allocators keep for themselves, here and there, in bytes. One isolate that is left has more.
-const SLACK: u64 = 1 << 20;
+/// What allocators keep for themselves, here and there, in bytes: a few isolates' worth, of a thousand.
+const SLACK: u64 = 4 << 20;
+/// More than an isolate has.
+const MAPPINGS_EACH: usize = 10;
 
 fn cycle(place: &Place, prepared: &Arc<Prepared>, count: usize) {
     for _ in 0..count {
@@ -48,22 +50,23 @@ fn thousands_of_restores_leave_no_memory_no_mapping_and_no_descriptor() {
     for parked in [0, 4] {
         let prepared =
             place.runtime.block_on(place.engine(parked).prepare(&stored)).expect("the deploy has proved it");
-        let idle = Usage::now().mappings;
+        // How many are parked at a moment depends on how quick their threads are: up to so many may be.
+        let idle = Usage::now().mappings + parked * MAPPINGS_EACH;
         cycle(&place, &prepared, RESTORES / 5);
-        // Those parked are there for good, with the few mappings each has.
-        let before = usage_with(idle + parked * 10);
+        let before = usage_with(idle);
         cycle(&place, &prepared, RESTORES);
-        let after = usage_with(before.mappings);
-        assert!(after.mappings <= before.mappings, "parked {parked}: {before:?} {after:?}");
-        assert_eq!(after.descriptors, before.descriptors, "parked {parked}: {before:?} {after:?}");
-        assert!(after.threads <= before.threads, "parked {parked}: {before:?} {after:?}");
-        for (name, of) in [
-            ("private dirty", (|usage| usage.private_dirty) as fn(&Usage) -> u64),
-            ("page tables", |usage| usage.page_tables),
-            ("resident", |usage| usage.resident),
+        let after = usage_with(idle);
+        let seen = format!("parked {parked}: {before:?} {after:?}");
+        assert!(after.mappings <= idle.max(before.mappings), "{seen}");
+        assert_eq!(after.descriptors, before.descriptors, "{seen}");
+        assert!(after.threads <= before.threads + 1, "{seen}");
+        for (name, of, each) in [
+            ("private dirty", (|usage| usage.private_dirty) as fn(&Usage) -> u64, 2 << 20),
+            ("page tables", |usage| usage.page_tables, 256 << 10),
+            ("resident", |usage| usage.resident, 64 << 20),
         ] {
             let grown = of(&after).saturating_sub(of(&before));
-            assert!(grown <= SLACK, "parked {parked}: {name} has grown by {grown}: {before:?} {after:?}");
+            assert!(grown <= SLACK + parked as u64 * each, "{name} has grown by {grown}; {seen}");
         }
     }
 }
