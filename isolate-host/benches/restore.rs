@@ -2,119 +2,119 @@
 //!
 //! `cargo bench -p isolate-host --bench restore`. The example workers are deployed into a store and a cache below
 //! `target/tmp` the first time. Controls: the start of a process that does nothing, and touching as
-//! many fresh pages as a first request of the hello worker makes its own.
+//! many fresh pages as a first request of the FastAPI worker makes its own.
+//!
+//! Criterion tells means. At the end every single measurement counts: p50 and p99 of each.
 
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use http_body_util::{BodyExt, Empty};
-use isolate_host::cache::CacheDir;
-use isolate_host::deploy::{DeployRequest, PackageOptions, PipOptions, Reuse, deploy};
-use isolate_host::isolate::{Engine, EngineOptions, Prepared, StoredDeployment};
-use isolate_host::progress::{Silent, to_stderr};
-use isolate_host::pyodide::fingerprint;
-use isolate_host::store::Store;
-use tokio::runtime::Runtime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use isolate_host::isolate::{Isolate, Prepared};
+
+#[path = "support/place.rs"]
+mod place;
+
+use place::{Place, end};
 
 /// Pages of 4 KiB for the control.
-const PAGES: usize = 700;
-
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench").join(name)
-}
+const PAGES: usize = 340;
 
 /// An example worker, ready to be restored; `parked` ended isolates are kept to be renewed.
-fn prepare(runtime: &Runtime, example: &str, parked: usize) -> Arc<Prepared> {
-    std::fs::create_dir_all(folder("")).expect("target/ can be written");
-    let cache = CacheDir::open(folder("cache")).expect("the cache can be opened");
-    let store = Store::open(folder("store")).expect("the store can be opened");
-    let request = DeployRequest {
-        folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example),
-        name: None,
-        packages: PackageOptions {
-            pip: PipOptions { python: "python3".into(), index_url: None, extra_index_urls: Vec::new() },
-            reuse: Reuse::Cached,
-        },
-    };
-    let deployed = runtime.block_on(deploy(&request, &store, &cache, &*to_stderr(), &|_| {}));
-    let deployed = deployed.expect("the example can be deployed");
-    let (input, record) = store.source(&deployed.worker, &deployed.id).expect("it is in the store");
-    let snapshot = store.snapshot(&record, &fingerprint()).expect("with its snapshot");
-    let (worker, id) = (deployed.worker, deployed.id);
-    let stored = StoredDeployment { worker, id, config: input.config, files: input.files, snapshot };
-    let options = EngineOptions { parked, ..EngineOptions::default() };
-    let engine =
-        Engine::open(&cache, options, runtime.handle().clone(), &Silent).expect("it was opened before");
-    runtime.block_on(engine.prepare(&stored)).expect("the deploy has proved it")
+fn prepare(place: &Place, example: &str, parked: usize) -> Arc<Prepared> {
+    let stored = place.example(example);
+    let engine = place.engine(parked);
+    place.runtime.block_on(engine.prepare(&stored)).expect("the deploy has proved it")
 }
 
-/// Restores one isolate after the other and ends each before the next, outside the time that is taken.
-fn restores(runtime: &Runtime, prepared: &Arc<Prepared>, count: u64) -> Duration {
-    let mut taken = Duration::ZERO;
-    for _ in 0..count {
-        let began = Instant::now();
-        let isolate = runtime.block_on(prepared.restore()).expect("it can be restored");
-        taken += began.elapsed();
-        isolate.close();
-        while isolate.is_alive() {
-            std::thread::yield_now();
-        }
-    }
+fn restore(place: &Place, prepared: &Arc<Prepared>) -> Isolate {
+    place.runtime.block_on(prepared.restore()).expect("it can be restored")
+}
+
+/// A restore alone; the isolate is ended outside the time that is taken.
+fn restore_alone(place: &Place, prepared: &Arc<Prepared>) -> Duration {
+    let began = Instant::now();
+    let isolate = restore(place, prepared);
+    let taken = began.elapsed();
+    end(&isolate);
     taken
 }
 
-fn first_responses(runtime: &Runtime, prepared: &Arc<Prepared>, count: u64) -> Duration {
-    let mut taken = Duration::ZERO;
-    for _ in 0..count {
-        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let request = http::Request::get("http://localhost/").body(body).expect("a request");
-        let began = Instant::now();
-        let isolate = runtime.block_on(prepared.restore()).expect("it can be restored");
-        let response = runtime.block_on(async {
-            let response = isolate.fetch(request).await.expect("it answers");
-            response.into_body().collect().await.expect("to the end").to_bytes()
+fn with_first_response(place: &Place, prepared: &Arc<Prepared>) -> Duration {
+    let began = Instant::now();
+    let isolate = restore(place, prepared);
+    let response = place.answer(&isolate);
+    let taken = began.elapsed();
+    assert!(!response.is_empty());
+    end(&isolate);
+    taken
+}
+
+fn start_of_a_process() -> Duration {
+    let began = Instant::now();
+    Command::new("true").status().expect("`true` is there");
+    began.elapsed()
+}
+
+fn fresh_pages() -> Duration {
+    let began = Instant::now();
+    // Above 32 MiB the allocator keeps nothing: each page is a fault when it is first written.
+    let mut pages = vec![0_u8; 33 << 20];
+    pages.iter_mut().step_by(4096).take(PAGES).for_each(|byte| *byte = 1);
+    std::hint::black_box(pages);
+    began.elapsed()
+}
+
+/// Every measurement of a run, which Criterion does not tell.
+#[derive(Default)]
+struct All(Vec<(String, Vec<Duration>)>);
+
+impl All {
+    fn bench(&mut self, group: &mut BenchmarkGroup<'_, WallTime>, name: &str, once: impl Fn() -> Duration) {
+        let samples = RefCell::new(Vec::new());
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| {
+                let taken: Vec<Duration> = (0..count).map(|_| once()).collect();
+                let total = taken.iter().sum();
+                samples.borrow_mut().extend(taken);
+                total
+            });
         });
-        taken += began.elapsed();
-        assert!(!response.is_empty());
-        isolate.close();
-        while isolate.is_alive() {
-            std::thread::yield_now();
+        self.0.push((name.to_owned(), samples.into_inner()));
+    }
+
+    fn print(mut self) {
+        println!("{:<48} {:>9} {:>9} {:>7}", "", "p50", "p99", "n");
+        for (name, samples) in self.0.iter_mut().filter(|(_, samples)| !samples.is_empty()) {
+            samples.sort_unstable();
+            let at = |share: f64| samples[((samples.len() - 1) as f64 * share).round() as usize];
+            let [p50, p99] = [0.5, 0.99].map(|share| at(share).as_secs_f64() * 1e3);
+            println!("{name:<48} {p50:>6.3} ms {p99:>6.3} ms {:>7}", samples.len());
         }
     }
-    taken
 }
 
 fn benches(criterion: &mut Criterion) {
-    let runtime = Runtime::new().expect("threads can be started");
+    let place = Place::open("bench");
+    let mut all = All::default();
     let mut group = criterion.benchmark_group("restore");
     for (kind, parked) in [("new", 0), ("renewed", 4)] {
-        let fastapi = prepare(&runtime, "fastapi", parked);
-        group.bench_function(format!("fastapi, {kind}"), |bencher| {
-            bencher.iter_custom(|count| restores(&runtime, &fastapi, count));
-        });
-        let hello = prepare(&runtime, "hello", parked);
-        group.bench_function(format!("hello with its first response, {kind}"), |bencher| {
-            bencher.iter_custom(|count| first_responses(&runtime, &hello, count));
-        });
+        for example in ["fastapi", "hello"] {
+            let prepared = prepare(&place, example, parked);
+            all.bench(&mut group, &format!("{example}, {kind}"), || restore_alone(&place, &prepared));
+            let name = format!("{example} with its first response, {kind}");
+            all.bench(&mut group, &name, || with_first_response(&place, &prepared));
+        }
     }
     group.finish();
     let mut group = criterion.benchmark_group("control");
-    group.bench_function("start of a process", |bencher| {
-        bencher.iter(|| Command::new("true").status().expect("`true` is there"));
-    });
-    group.bench_function(format!("{PAGES} fresh pages"), |bencher| {
-        bencher.iter(|| {
-            // Zeroed memory of this size is mapped anew; each page is a fault when it is first written.
-            let mut pages = vec![0_u8; PAGES * 4096];
-            pages.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
-            std::hint::black_box(pages)
-        });
-    });
+    all.bench(&mut group, "start of a process", start_of_a_process);
+    all.bench(&mut group, &format!("{PAGES} fresh pages"), fresh_pages);
     group.finish();
+    all.print();
 }
 
-criterion_group!(restore, benches);
-criterion_main!(restore);
+criterion_group!(restores, benches);
+criterion_main!(restores);

@@ -28,7 +28,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 pub use warmshard_config::units::{DeploymentId, WorkerName};
 use warmshard_config::worker_config::WorkerConfig;
 
-pub use engine::{CaptureError, Engine, EngineOptions, SnapshotFile};
+pub use engine::{CaptureError, Engine, EngineOptions, Objects, SnapshotFile};
 pub use fault::GuestFault;
 pub use handle::Isolate;
 pub use limits::Limits;

@@ -110,7 +110,7 @@ impl Serve {
             ..Limits::default()
         };
         let host_id = self.host_id.to_string();
-        let options = EngineOptions { host_id, limits, parked: PARKED };
+        let options = EngineOptions { host_id, limits, parked: PARKED, ..EngineOptions::default() };
         // Guests share the server's threads: they are interrupted every few milliseconds, and a
         // request that stays on its thread is spared the time it takes to wake another.
         let guests = tokio::runtime::Handle::current();

@@ -41,11 +41,27 @@ pub struct EngineOptions {
     pub parked: usize,
     /// Told to workers in their environment.
     pub host_id: String,
+    pub objects: Objects,
+}
+
+/// What becomes of the reference counts of a snapshot's objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Objects {
+    /// They are not kept: what a snapshot holds lives as long as the isolate.
+    #[default]
+    Immortal,
+    /// They stay as CPython has them. For comparison.
+    Counted,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), parked: 0, host_id: "local".to_owned() }
+        Self {
+            limits: Limits::default(),
+            parked: 0,
+            host_id: "local".to_owned(),
+            objects: Objects::default(),
+        }
     }
 }
 
@@ -197,6 +213,9 @@ impl Engine {
         let pump = boot::attribute(&mut store, "warmshard_runtime", "pump").await.map_err(guest_failed)?;
         boot::collect_garbage(&mut store).await.map_err(guest_failed)?;
         heap::fill_holes(&mut store).await.map_err(guest_failed)?;
+        if self.options.objects == Objects::Counted {
+            store.data_mut().immortal.clear();
+        }
         let mut file = tempfile::tempfile().map_err(capture::CaptureError::from)?;
         let identity = capture::Identity {
             worker: input.worker,

@@ -45,7 +45,8 @@ pub struct CpuMeter {
     total: AtomicU64,
     /// `total` when the running call began.
     call_began_at: AtomicU64,
-    /// When the running poll began, in nanoseconds since the first use of the meter's clock.
+    /// When the running poll began, in nanoseconds of the meter's clock; 0 when none is running, as
+    /// while an isolate is restored.
     poll_began: AtomicU64,
 }
 
@@ -59,6 +60,7 @@ impl CpuMeter {
             self.poll_began.store(began, Ordering::Relaxed);
             let polled = call.as_mut().poll(context);
             self.total.fetch_add(nanos_now().saturating_sub(began), Ordering::Relaxed);
+            self.poll_began.store(0, Ordering::Relaxed);
             polled
         })
         .await
@@ -67,14 +69,19 @@ impl CpuMeter {
     /// CPU time of the call that is running right now.
     pub fn this_call(&self) -> Duration {
         let finished = self.total.load(Ordering::Relaxed) - self.call_began_at.load(Ordering::Relaxed);
-        let running = nanos_now().saturating_sub(self.poll_began.load(Ordering::Relaxed));
-        Duration::from_nanos(finished + running)
+        Duration::from_nanos(finished) + self.this_poll()
     }
 
     /// CPU time since the isolate was made, asked while a call is running.
     pub fn so_far(&self) -> Duration {
-        let running = nanos_now().saturating_sub(self.poll_began.load(Ordering::Relaxed));
-        self.total() + Duration::from_nanos(running)
+        self.total() + self.this_poll()
+    }
+
+    fn this_poll(&self) -> Duration {
+        match self.poll_began.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            began => Duration::from_nanos(nanos_now().saturating_sub(began)),
+        }
     }
 
     /// CPU time since the isolate was made, without the poll that is running.
@@ -83,7 +90,40 @@ impl CpuMeter {
     }
 }
 
+/// Nanoseconds since the first call of this; never 0.
 fn nanos_now() -> u64 {
     static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    BEGAN.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    BEGAN.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[tokio::test]
+    async fn only_time_in_calls_counts() {
+        let meter = CpuMeter::default();
+        nanos_now();
+        pass(Duration::from_millis(5));
+        assert_eq!((meter.this_call(), meter.so_far()), (Duration::ZERO, Duration::ZERO));
+        let during = meter
+            .measure(async {
+                pass(Duration::from_millis(2));
+                tokio::task::yield_now().await;
+                pass(Duration::from_millis(2));
+                meter.this_call()
+            })
+            .await;
+        assert!(during >= Duration::from_millis(4), "{during:?}");
+        pass(Duration::from_millis(5));
+        assert_eq!((meter.this_call(), meter.so_far()), (meter.total(), meter.total()));
+        assert!(meter.total() >= during);
+    }
 }

@@ -41,6 +41,36 @@ pub enum PrepareError {
 pub enum RestoreError {
     #[error("cannot restore an isolate: {0}")]
     Wasm(String),
+    #[error(
+        "cannot restore an isolate: this process has {found} memory mappings, and the kernel allows {most}; raise \
+         `vm.max_map_count` with `sysctl -w vm.max_map_count={}`, or keep fewer isolates with `--max-isolates`",
+        most.saturating_mul(4)
+    )]
+    Mappings { found: usize, most: usize },
+    #[error(
+        "cannot restore an isolate: the kernel has no memory for it ({0}); keep fewer isolates with \
+         `--max-isolates`, or see what limits this process (`ulimit -v`, its control group)"
+    )]
+    Memory(String),
+}
+
+impl RestoreError {
+    /// Tells what to do about a kernel that maps nothing any more.
+    fn new(error: &wasmtime::Error) -> Self {
+        /// ENOMEM: no memory, or no mapping.
+        const NO_MEMORY: &str = "os error 12";
+        let text = format!("{error:#}");
+        if !text.contains(NO_MEMORY) {
+            return Self::Wasm(text);
+        }
+        let found = std::fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count());
+        let most = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+        match most.ok().and_then(|most| most.trim().parse::<usize>().ok()) {
+            // An isolate takes several, so it is refused a little below the limit.
+            Some(most) if found + 64 >= most => Self::Mappings { found, most },
+            _ => Self::Memory(text),
+        }
+    }
 }
 
 /// One deployment, ready.
@@ -71,7 +101,7 @@ impl Prepared {
         let mut exchange = Exchange::new(&self.config);
         exchange.mailbox = Some(mailbox.clone());
         exchange.inbox.push_back(Event::Resume(self.resume.clone()));
-        let wasm = |error: wasmtime::Error| RestoreError::Wasm(format!("{error:#}"));
+        let wasm = |error: wasmtime::Error| RestoreError::new(&error);
         let store = self.store(exchange).await.map_err(wasm)?;
         let meter = store.data().cpu.clone();
         let actor = Actor::new(store, self.plan.manifest().pump, messages).map_err(wasm)?;

@@ -1,0 +1,72 @@
+//! Isolates that have ended leave nothing behind.
+//!
+//! The only test of this file: it looks at its whole process. `cargo bench -p isolate-host --bench density --
+//! leaks` does the same with 5 000 of each kind, and prints the figures.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use isolate_host::isolate::Prepared;
+
+#[path = "../benches/support/place.rs"]
+mod place;
+#[path = "../benches/support/usage.rs"]
+mod usage;
+
+use place::{Place, end};
+use usage::Usage;
+
+const RESTORES: usize = 1000;
+/// What allocators keep for themselves, here and there, in bytes: a few isolates' worth, of a thousand.
+const SLACK: u64 = 4 << 20;
+/// More than an isolate has.
+const MAPPINGS_EACH: usize = 10;
+
+fn cycle(place: &Place, prepared: &Arc<Prepared>, count: usize) {
+    for _ in 0..count {
+        let isolate = place.runtime.block_on(prepared.restore()).expect("it can be restored");
+        place.answer(&isolate);
+        end(&isolate);
+    }
+}
+
+/// What has ended is let go of behind its back: waits until no more than `most` mappings are left.
+fn usage_with(most: usize) -> Usage {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = Usage::now();
+        if now.mappings <= most || Instant::now() > deadline {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn thousands_of_restores_leave_no_memory_no_mapping_and_no_descriptor() {
+    // The cache and the store of the system tests, so that nothing is compiled twice.
+    let place = Place::open("system-tests");
+    let stored = place.example("fastapi");
+    for parked in [0, 4] {
+        let prepared =
+            place.runtime.block_on(place.engine(parked).prepare(&stored)).expect("the deploy has proved it");
+        // How many are parked at a moment depends on how quick their threads are: up to so many may be.
+        let idle = Usage::now().mappings + parked * MAPPINGS_EACH;
+        cycle(&place, &prepared, RESTORES / 5);
+        let before = usage_with(idle);
+        cycle(&place, &prepared, RESTORES);
+        let after = usage_with(idle);
+        let seen = format!("parked {parked}: {before:?} {after:?}");
+        assert!(after.mappings <= idle.max(before.mappings), "{seen}");
+        assert_eq!(after.descriptors, before.descriptors, "{seen}");
+        assert!(after.threads <= before.threads + 1, "{seen}");
+        for (name, of, each) in [
+            ("private dirty", (|usage| usage.private_dirty) as fn(&Usage) -> u64, 2 << 20),
+            ("page tables", |usage| usage.page_tables, 256 << 10),
+            ("resident", |usage| usage.resident, 64 << 20),
+        ] {
+            let grown = of(&after).saturating_sub(of(&before));
+            assert!(grown <= SLACK + parked as u64 * each, "{name} has grown by {grown}; {seen}");
+        }
+    }
+}
