@@ -8,6 +8,7 @@ use crate::health::HealthPolicy;
 use crate::placement::{
     Bound, Member, Membership, Placement, RampPolicy, Rendezvous, Ring, Routes, WidthPolicy, ZoneOrder,
 };
+use crate::prewarm::PrewarmPolicy;
 use crate::units::{FleetKey, HostId, Share, Weight};
 
 /// A shard file that holds together.
@@ -22,6 +23,7 @@ pub struct Settings {
     pub health: HealthPolicy,
     pub timeouts: Timeouts,
     pub limits: Limits,
+    pub prewarm: PrewarmPolicy,
     pub retries: Retries,
     pub reload: Reload,
     /// Who may use the admin API; `None` for everybody on this machine.
@@ -143,6 +145,8 @@ pub struct Timeouts {
     pub silence: Duration,
     pub client_idle: Duration,
     pub drain: Duration,
+    /// How long connections may go on when another router has taken over.
+    pub linger: Duration,
 }
 
 /// What a client may ask of a router.
