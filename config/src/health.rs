@@ -11,12 +11,17 @@
 //! Only the connection is judged, never the status of a worker's answer: a
 //! Python exception must not take its host out.
 //!
+//! Beside that, a host may be reachable and yet fail what it is asked: then it is *ejected*
+//! for a while, see [`Ejection`].
+//!
 //! A host whose process died comes back empty, while its workers are warm at the
 //! next candidates by then. Up again, it therefore *settles* for a while before
 //! requests return to it, so that a host that dies again and again costs its
 //! workers one move and not one for each death.
 
 use std::time::{Duration, Instant};
+
+use crate::units::WorkerName;
 
 /// The numbers health goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,12 @@ pub struct HealthPolicy {
     pub errors: u32,
     /// How long a host that died is up again before requests return to it.
     pub settle: Duration,
+    /// Requests in a row that a host itself failed, of more than one worker, that eject it.
+    pub eject_after: u32,
+    /// How long it is ejected the first time; as many times longer as it was ejected before.
+    pub eject_for: Duration,
+    /// The most hosts that are ejected at the same time, in percent.
+    pub eject_most: u32,
 }
 
 impl Default for HealthPolicy {
@@ -44,6 +55,9 @@ impl Default for HealthPolicy {
             up_after: 2,
             errors: 3,
             settle: Duration::from_secs(10),
+            eject_after: 5,
+            eject_for: Duration::from_secs(10),
+            eject_most: 50,
         }
     }
 }
@@ -212,6 +226,70 @@ impl Health {
     }
 }
 
+/// The longest ejection, as a multiple of the first.
+const LONGEST: u32 = 30;
+
+/// Counts what a host itself failed although it could be reached: errors of its own making,
+/// and requests it never answered.
+///
+/// One worker that hangs, or whose snapshot is damaged, looks like a host that fails; so the
+/// failures must be of more than one worker, with no answer between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ejection {
+    faults: u32,
+    /// The worker of the first fault in this row.
+    worker: Option<WorkerName>,
+    several: bool,
+    /// How often it was ejected, until it has been well for long.
+    times: u32,
+    until: Option<Instant>,
+}
+
+impl Ejection {
+    /// It failed a request of this worker. Says for how long that would eject it; the
+    /// caller tells by [`Ejection::eject`] that it does.
+    pub fn failed(&mut self, worker: &WorkerName, now: Instant, policy: &HealthPolicy) -> Option<Duration> {
+        match &self.worker {
+            Some(first) => self.several |= first != worker,
+            None => self.worker = Some(worker.clone()),
+        }
+        self.faults = self.faults.saturating_add(1);
+        if self.faults < policy.eject_after || !self.several || self.is_ejected(now) {
+            return None;
+        }
+        Some(policy.eject_for * (self.times + 1).min(LONGEST))
+    }
+
+    /// It is ejected from now on, for so long.
+    pub fn eject(&mut self, now: Instant, time: Duration) {
+        *self = Self { times: self.times.saturating_add(1), until: Some(now + time), ..Self::default() };
+    }
+
+    /// It answered as it should.
+    pub fn answered(&mut self, now: Instant, policy: &HealthPolicy) {
+        (self.faults, self.worker, self.several) = (0, None, false);
+        let forgiven =
+            self.until.is_some_and(|until| now > until + policy.eject_for * self.times.min(LONGEST));
+        if forgiven {
+            *self = Self::default();
+        }
+    }
+
+    pub fn is_ejected(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// How often it was ejected lately.
+    pub fn times(&self) -> u32 {
+        self.times
+    }
+}
+
+/// Whether one more of so many hosts may be ejected while so many are.
+pub fn may_eject(ejected: usize, hosts: usize, policy: &HealthPolicy) -> bool {
+    (ejected + 1) * 100 <= hosts * policy.eject_most as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::Observation::*;
@@ -280,6 +358,46 @@ mod tests {
         let down = Transition { from: State::Up, to: State::Down, cause: Cause::Died };
         assert_eq!(health.on(Died, now, &policy), Some(down));
         assert_eq!(health.on(Died, now, &policy), None);
+    }
+
+    fn worker(name: &str) -> WorkerName {
+        WorkerName::parse(name).unwrap()
+    }
+
+    #[test]
+    fn failures_of_several_workers_in_a_row_eject_and_each_time_for_longer() {
+        let policy = HealthPolicy::default();
+        let (mut host, mut now) = (Ejection::default(), Instant::now());
+        let fail = |host: &mut Ejection, now: Instant, names: &str| {
+            names.chars().fold(None, |_, name| host.failed(&worker(&name.to_string()), now, &policy))
+        };
+        assert_eq!(fail(&mut host, now, "aaaaaaaaaa"), None, "it may be the worker");
+        host.answered(now, &policy);
+        assert_eq!(fail(&mut host, now, "abab"), None);
+        host.answered(now, &policy);
+        assert_eq!(fail(&mut host, now, "abab"), None, "not in a row");
+        for times in 1..=3 {
+            let time = fail(&mut host, now, "ababa").unwrap();
+            assert_eq!(time, policy.eject_for * times);
+            host.eject(now, time);
+            assert!(host.is_ejected(now) && !host.is_ejected(now + time));
+            assert_eq!(fail(&mut host, now, "abcdefg"), None, "it is ejected already");
+            now += time;
+            host.answered(now, &policy);
+        }
+        host.answered(now + policy.eject_for * 4, &policy);
+        assert_eq!(host, Ejection::default(), "it was well for long");
+    }
+
+    #[test]
+    fn a_share_of_the_hosts_always_stays() {
+        for percent in 0..=100 {
+            let policy = HealthPolicy { eject_most: percent, ..HealthPolicy::default() };
+            for hosts in 0..50 {
+                let ejected = (0..).find(|&ejected| !may_eject(ejected, hosts, &policy)).unwrap();
+                assert_eq!(ejected, hosts * percent as usize / 100, "{hosts} hosts, {percent} %");
+            }
+        }
     }
 
     #[test]

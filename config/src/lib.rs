@@ -10,6 +10,7 @@ pub mod cold_start;
 pub mod health;
 pub mod host_policy;
 pub mod placement;
+pub mod prewarm;
 pub mod shard_file;
 pub mod units;
 pub mod wire;

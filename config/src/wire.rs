@@ -22,6 +22,8 @@ pub const PREFIX: &str = "x-warmshard-";
 pub const KEY: &str = "x-warmshard-key";
 /// Router to host: the worker this request is for.
 pub const WORKER: &str = "x-warmshard-worker";
+/// Router to host: the place this request was promised, see [`Leased`].
+pub const LEASE: &str = "x-warmshard-lease";
 /// Router to host, and back to the client: names the request in every log.
 pub const REQUEST_ID: &str = "x-warmshard-request-id";
 
@@ -74,6 +76,9 @@ pub mod control {
     /// `POST ?worker=NAME`: sees to it that the worker's next request finds an isolate; answers
     /// [`super::Prewarmed`], or 503 with [`super::REFUSED`] when there is no room for one.
     pub const PREWARM: &str = "/_warmshard/prewarm";
+    /// `POST ?worker=NAME`: takes a place for a request to come; answers [`super::Leased`], or 503
+    /// with [`super::REFUSED`].
+    pub const LEASE: &str = "/_warmshard/lease";
     /// `POST`: refuses new requests, so that routers go elsewhere; those in flight go on.
     pub const DRAIN: &str = "/_warmshard/drain";
     /// `POST`: takes requests again.
@@ -298,6 +303,13 @@ impl PrewarmState {
     }
 }
 
+/// What a host's `POST …/lease?worker=NAME` answers: a place in an isolate, kept for a few seconds
+/// for the request that names it in [`LEASE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leased {
+    pub lease: String,
+}
+
 /// What `POST …/drain` and `POST …/undrain` answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
@@ -334,6 +346,12 @@ pub struct HostView {
     pub standing: String,
     /// `up`, `down` or `unknown`.
     pub health: String,
+    /// For how long requests still pass it over since it failed others or an operator said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejected_for_seconds: Option<f64>,
+    /// How often it was ejected lately for what it failed.
+    #[serde(default)]
+    pub ejections: u32,
     /// Requests this router has in flight there.
     pub in_flight: u32,
     /// What the host last said about itself.

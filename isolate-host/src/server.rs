@@ -12,6 +12,7 @@
 mod answer;
 mod control;
 mod dispatch;
+mod leases;
 mod listen;
 mod prewarm;
 mod replay;
@@ -46,6 +47,7 @@ pub struct Host<R: Runtime> {
     deployments: Arc<Deployments<R>>,
     isolates: Arc<Isolates<R::Instance>>,
     telemetry: Arc<Telemetry>,
+    leases: Arc<leases::Leases<R::Instance>>,
     draining: AtomicBool,
     /// More requests in flight are refused; zero for no such limit.
     most_in_flight: AtomicU32,
@@ -63,6 +65,7 @@ impl<R: Runtime> Host<R> {
             deployments,
             isolates,
             telemetry,
+            leases: leases::Leases::new(),
             draining: AtomicBool::new(false),
             most_in_flight: AtomicU32::new(0),
         })

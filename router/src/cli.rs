@@ -54,6 +54,13 @@ struct Start {
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
 
+    /// Take over from the router that was started with the same path, without refusing a connection
+    ///
+    /// When this router is ready, the one before it accepts no more and ends. Start the next
+    /// version with the same path to replace this one.
+    #[arg(long, value_name = "PATH")]
+    handover: Option<PathBuf>,
+
     /// Stop when standard input ends, as it does when the parent process dies
     #[arg(long)]
     exit_with_parent: bool,
@@ -160,7 +167,8 @@ fn serve(start: Start) -> ExitCode {
     let program = start.isolate_host.map_or_else(HostProgram::own, |path| Ok(HostProgram::at(path)));
     let outcome = program.map_err(Into::into).and_then(|program| {
         let leash = if start.exit_with_parent { Leash::StandardInput } else { Leash::None };
-        server::run(server::Start { file, text, settings, program, ready_file: start.ready_file, leash })
+        let (ready_file, handover) = (start.ready_file, start.handover);
+        server::run(server::Start { file, text, settings, program, ready_file, handover, leash })
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

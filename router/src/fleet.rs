@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
-use warmshard_config::health::{Observation, State};
+use warmshard_config::health::{Observation, State, may_eject};
 use warmshard_config::placement::{
     Ask, Decision, HostIndex, Hosts as _, NoHost, Outcome, Placement, Standing, choose,
 };
@@ -283,6 +283,24 @@ impl Fleet {
         self.changes.send_replace(());
     }
 
+    /// A host could be reached and failed a request of a worker by itself: with an error of its own, or
+    /// by never answering. Enough of that ejects it, unless too many are ejected already.
+    pub(crate) fn failed(&self, host: &Host, worker: &WorkerName) {
+        let roster = self.roster.load();
+        let policy = &roster.traffic.health;
+        let Some(time) = host.failed(worker, policy) else { return };
+        let now = Instant::now();
+        let ejected = roster.hosts().iter().filter(|host| host.ejections(now).1.is_some()).count();
+        if !may_eject(ejected, roster.hosts().len(), policy) {
+            metric::ejected(host.id(), "withheld");
+            return;
+        }
+        tracing::warn!(host = %host.id(), ?time, "host fails what it is asked and is ejected");
+        metric::ejected(host.id(), "ejected");
+        host.eject_for_failing(time);
+        self.changes.send_replace(());
+    }
+
     /// A host's process ended.
     pub(crate) fn left(&self, host: &Host) {
         host.place.store(None);
@@ -304,6 +322,11 @@ impl Fleet {
         self.roster.load().hosts().iter().any(|host| host.state() == State::Up)
     }
 
+    /// Whether every host is known to be up or down.
+    pub(crate) fn all_heard(&self) -> bool {
+        self.roster.load().hosts().iter().all(|host| host.state() != State::Unknown)
+    }
+
     /// Where all hosts run, once all of them are up.
     pub(crate) fn all_up(&self) -> Option<Vec<ReadyHost>> {
         let ready = |host: &Arc<Host>| {
@@ -317,6 +340,7 @@ impl Fleet {
         let roster = self.roster.load();
         let view = |(member, host): (&warmshard_config::placement::Member, &Arc<Host>)| {
             let place = host.place();
+            let (ejections, ejected_for) = host.ejections(Instant::now());
             HostView {
                 id: host.id().clone(),
                 addr: place.map(|place| place.address),
@@ -326,6 +350,8 @@ impl Fleet {
                 zone: member.zone.as_ref().map(ToString::to_string),
                 health: host.state().as_str().to_owned(),
                 standing: host.standing(Instant::now()).as_str().to_owned(),
+                ejected_for_seconds: ejected_for.map(|time| time.as_secs_f64()),
+                ejections,
                 in_flight: host.own_in_flight(),
                 load: host.load(),
             }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -44,22 +44,31 @@ impl Call<'_> {
     /// Makes the call on a connection of its own; any status but 200 is an error.
     pub(crate) async fn send(self) -> Result<Bytes, CallError> {
         let timeout = self.timeout;
-        let answer = tokio::time::timeout(timeout, self.send_without_limit()).await;
+        let response = self.exchange(timeout).await?;
+        match response.status() {
+            StatusCode::OK => Ok(response.into_body()),
+            status => Err(CallError::Status(status)),
+        }
+    }
+
+    /// Makes the call on a connection of its own, which must be there within `connect`.
+    pub(crate) async fn exchange(self, connect: Duration) -> Result<Response<Bytes>, CallError> {
+        let timeout = self.timeout;
+        let answer = tokio::time::timeout(timeout, self.exchange_without_limit(connect)).await;
         answer.unwrap_or(Err(CallError::Late(timeout)))
     }
 
-    async fn send_without_limit(self) -> Result<Bytes, CallError> {
-        let stream = TcpStream::connect(self.address).await.map_err(CallError::Connect)?;
+    async fn exchange_without_limit(self, connect: Duration) -> Result<Response<Bytes>, CallError> {
+        let stream = tokio::time::timeout(connect, TcpStream::connect(self.address)).await;
+        let stream = stream.map_err(|_| CallError::Late(connect))?.map_err(CallError::Connect)?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(CallError::Http)?;
         let driver = tokio::spawn(connection);
         let answer = async {
             let response = sender.send_request(self.request()).await.map_err(CallError::Http)?;
-            if response.status() != StatusCode::OK {
-                return Err(CallError::Status(response.status()));
-            }
-            let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-            Ok(body.map_err(CallError::Body)?.to_bytes())
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            Ok(Response::from_parts(head, body.map_err(CallError::Body)?.to_bytes()))
         };
         let answer = answer.await;
         driver.abort();

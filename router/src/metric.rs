@@ -26,6 +26,8 @@ const HOST_UP: &str = "warmshard_router_host_up";
 const HOST_CHANGES: &str = "warmshard_router_host_changes_total";
 const HOST_STARTS: &str = "warmshard_router_host_starts_total";
 const TURNED_AWAY: &str = "warmshard_router_turned_away_total";
+const PREWARMS: &str = "warmshard_router_prewarms_total";
+const EJECTIONS: &str = "warmshard_router_ejections_total";
 const RELOADS: &str = "warmshard_router_reloads_total";
 const HANDOFFS: &str = "warmshard_router_handoffs_total";
 const HANDOFF_SECONDS: &str = "warmshard_router_handoff_seconds";
@@ -63,6 +65,8 @@ fn describe() {
         TURNED_AWAY,
         "Connections and requests refused before they reached a worker, by reason"
     );
+    describe_counter!(PREWARMS, "TLS handshakes that named a worker, by what came of having it warm");
+    describe_counter!(EJECTIONS, "Hosts ejected for what they failed, or not since too many are");
     describe_counter!(RELOADS, "Times the shard file was read again, by what came of it");
     describe_counter!(HANDOFFS, "Workers that a host was asked to have warm before it gets them, by outcome");
     describe_histogram!(
@@ -156,6 +160,16 @@ pub(crate) fn host_started(host: &HostId) {
 
 pub(crate) fn epoch_is_over(epoch: Epoch) {
     gauge!(INFO, "epoch" => epoch.to_string(), "version" => env!("CARGO_PKG_VERSION")).set(0.0);
+}
+
+/// `ejected` or `withheld`.
+pub(crate) fn ejected(host: &HostId, outcome: &'static str) {
+    counter!(EJECTIONS, "host" => host.to_string(), "outcome" => outcome).increment(1);
+}
+
+/// The state a host reported, `unknown`, `refused`, `failed`, `recent` or `too_many`.
+pub(crate) fn prewarmed(outcome: &'static str) {
+    counter!(PREWARMS, "outcome" => outcome).increment(1);
 }
 
 /// For a reason that is a code of an error reply, or `too_many_connections`.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use warmshard_config::health::Observation;
-use warmshard_config::wire::control;
+use warmshard_config::wire::{self, control};
 
 use crate::fleet::{Fleet, Host};
-use crate::host_client::Call;
+use crate::host_client::{Call, CallError};
 
 /// Hosts that have never answered are asked this often, so that a start is not
 /// slowed by the interval.
@@ -44,6 +45,23 @@ async fn probe_all(fleet: &Arc<Fleet>) {
     probes.join_all().await;
 }
 
+/// What a host that can be reached says.
+enum Said {
+    Ready,
+    /// It takes no new requests.
+    Leaving,
+}
+
+fn judge(response: Response<Bytes>) -> Result<Said, CallError> {
+    match response.status() {
+        StatusCode::OK => Ok(Said::Ready),
+        StatusCode::SERVICE_UNAVAILABLE if response.headers().contains_key(wire::REFUSED) => {
+            Ok(Said::Leaving)
+        }
+        status => Err(CallError::Status(status)),
+    }
+}
+
 async fn probe(fleet: &Fleet, host: &Host) {
     let Some(place) = host.place() else { return };
     let call = Call {
@@ -53,13 +71,18 @@ async fn probe(fleet: &Fleet, host: &Host) {
         key: None,
         timeout: fleet.roster().traffic.health.timeout,
     };
-    let answer = call.send().await;
+    let limit = call.timeout;
+    let answer = call.exchange(limit).await;
     // What a process said that has been replaced meanwhile says nothing of its successor.
     if host.place() != Some(place) {
         return;
     }
-    match answer {
-        Ok(_) => fleet.observe(host, Observation::ProbeSucceeded),
+    match answer.and_then(judge) {
+        Ok(Said::Ready) => fleet.observe(host, Observation::ProbeSucceeded),
+        Ok(Said::Leaving) => {
+            fleet.observe(host, Observation::ProbeSucceeded);
+            fleet.leaving(host);
+        }
         Err(error) => {
             tracing::debug!(host = %host.id(), %error, "probe failed");
             fleet.observe(host, Observation::ProbeFailed);

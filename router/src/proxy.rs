@@ -3,7 +3,8 @@
 //! ```text
 //!    early_request_filter      how long the client's connection is kept
 //!    request_filter            host name → worker → candidates, or 404
-//! ┌▶ upstream_peer             the best candidate that is eligible, or 503
+//! ┌▶ upstream_peer             the best candidate that is eligible, or 503; for a large
+//! │                            body one that has promised a place
 //! │  fail_to_connect           ──▶ next candidate
 //! │  upstream_request_filter   what the host is told
 //! │  request_body_filter       marks that the body began to flow
@@ -14,10 +15,12 @@
 //! ```
 //!
 //! Bodies stream both ways through short queues. pingora keeps up to 64 KiB of a
-//! request's body so that it can be sent again. A client that goes away takes
+//! request's body so that it can be sent again; a larger one, or one of unknown length,
+//! flows only to a host that has promised a place for it. A client that goes away takes
 //! the connection to the host with it, which is how the host learns of it.
 
 mod headers;
+mod lease;
 mod request;
 pub(crate) mod retry;
 
@@ -36,8 +39,9 @@ use warmshard_config::health::Observation;
 use warmshard_config::host_policy::Refusal;
 use warmshard_config::placement::{Asked, NoRoute, Outcome};
 use warmshard_config::shard_file::Timeouts;
+use warmshard_config::wire::Fault;
 
-use crate::fleet::{Fleet, Visit};
+use crate::fleet::{Fleet, Place, Visit};
 use crate::metric;
 use crate::respond::{self, Failure};
 use crate::shutdown::InFlight;
@@ -77,6 +81,35 @@ impl Proxy {
         let roster = self.fleet.roster();
         let worker = roster.traffic.routes.find(&asked)?;
         Ok(self.fleet.workers().visit(&worker, &roster))
+    }
+
+    /// Has the host of this attempt keep a place, or leaves it behind. Returns whether to go there.
+    async fn reserve(&self, request: &mut Request, place: Place) -> bool {
+        let (Some(visit), Some(attempt)) = (&request.visit, &mut request.attempt) else { return false };
+        let traffic = &visit.plan.roster.traffic;
+        let (outcome, error) =
+            match lease::ask(place, &traffic.key, visit.worker.name(), &traffic.timeouts).await {
+                lease::Answer::Granted(name) => {
+                    attempt.lease = Some(name);
+                    return true;
+                }
+                lease::Answer::NoPlace => return true,
+                lease::Answer::Refused(why) => {
+                    self.fleet.observe(&attempt.host, Observation::Answered);
+                    let leaving = why == Refusal::Draining.as_str();
+                    if leaving {
+                        self.fleet.leaving(&attempt.host);
+                    }
+                    let outcome = if leaving { Outcome::Leaving } else { Outcome::Refused };
+                    (outcome, Error::explain(HOST_REFUSED, why))
+                }
+                lease::Answer::Unreachable(error) => {
+                    self.fleet.observe(&attempt.host, Observation::ConnectionFailed);
+                    (Outcome::Failed, Error::explain(ErrorType::ConnectError, error.to_string()))
+                }
+            };
+        request.go_on(outcome, &error);
+        false
     }
 
     fn observe(&self, request: &Request, observation: Observation) {
@@ -126,22 +159,33 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
-        let Some(visit) = &request.visit else {
-            return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
-        };
-        let timeouts = visit.plan.roster.traffic.timeouts;
-        let placed = Instant::now();
-        match self.fleet.choose(visit, &request.tried) {
-            Ok((host, place, decision)) => {
-                metric::placed(decision.reason);
-                request.send_to(host, &decision, placed);
-                Ok(Box::new(Self::peer(place.address, &timeouts)))
+    async fn upstream_peer(&self, session: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
+        let is_large = lease::is_needed(session);
+        loop {
+            let Some(visit) = &request.visit else {
+                return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
+            };
+            let timeouts = visit.plan.roster.traffic.timeouts;
+            let placed = Instant::now();
+            let (host, place, decision) = match self.fleet.choose(visit, &request.tried) {
+                Ok(chosen) => chosen,
+                Err(no_host) => {
+                    request.failure = Some(Failure::NoHost(no_host));
+                    return Error::e_explain(ErrorType::Custom("NoHost"), no_host.to_string());
+                }
+            };
+            metric::placed(decision.reason);
+            request.send_to(host, &decision, placed);
+            if is_large && !self.reserve(request, place).await {
+                continue;
             }
-            Err(no_host) => {
-                request.failure = Some(Failure::NoHost(no_host));
-                Error::e_explain(ErrorType::Custom("NoHost"), no_host.to_string())
+            let mut peer = Self::peer(place.address, &timeouts);
+            if is_large {
+                // A connection that was idle may be closed just now, and the body cannot be sent again.
+                peer.group_key = rand::random();
+                peer.options.idle_timeout = Some(Duration::ZERO);
             }
+            return Ok(Box::new(peer));
         }
     }
 
@@ -173,6 +217,7 @@ impl ProxyHttp for Proxy {
             key: &visit.plan.roster.traffic.key,
             worker: visit.worker.name(),
             request_id: request.id(),
+            lease: request.attempt.as_ref().and_then(|attempt| attempt.lease.as_deref()),
             client: client.map(SocketAddr::ip),
             host: headers::host_name(session.req_header()),
             scheme: if over_tls(session) { "https" } else { "http" },
@@ -211,6 +256,13 @@ impl ProxyHttp for Proxy {
             let leaving = why == Refusal::Draining.as_str();
             return Error::e_explain(if leaving { HOST_LEAVING } else { HOST_REFUSED }, why);
         }
+        if let (Some(visit), Some(attempt)) = (&request.visit, &request.attempt) {
+            if said.fault == Some(Fault::Host) && response.status.is_server_error() {
+                self.fleet.failed(&attempt.host, visit.worker.name());
+            } else {
+                attempt.host.answered(&visit.plan.roster.traffic.health);
+            }
+        }
         request.answered(said, self.fleet.age());
         headers::prepare_response(response, &request.told())
     }
@@ -235,6 +287,12 @@ impl ProxyHttp for Proxy {
         let lost = situation.trouble == Trouble::Lost && !reused_connection;
         if (lost || situation.trouble == Trouble::Garbage) && !situation.response_began {
             self.observe(request, Observation::ConnectionFailed);
+        }
+        if situation.trouble == Trouble::Silent
+            && !situation.response_began
+            && let (Some(visit), Some(attempt)) = (&request.visit, &request.attempt)
+        {
+            self.fleet.failed(&attempt.host, visit.worker.name());
         }
         if let (Trouble::Leaving, Some(attempt)) = (situation.trouble, &request.attempt) {
             self.fleet.leaving(&attempt.host);

@@ -132,6 +132,7 @@ impl Traffic {
             key: key.clone(),
             timeouts: settings.timeouts,
             limits: settings.limits,
+            prewarm: settings.prewarm,
             retries: settings.retries,
             health: settings.health,
         }

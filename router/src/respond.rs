@@ -184,6 +184,9 @@ pub(crate) async fn answer(session: &mut Session, failure: &Failure, request_id:
     session.write_response_body(Some(body), true).await
 }
 
+/// How long a client that was answered early may go on sending its body.
+const STOPS_SENDING_WITHIN: Duration = Duration::from_secs(2);
+
 /// Answers unless an answer began already, and gives up the client's connection,
 /// whose state nobody knows. Returns the status, 0 for none.
 pub(crate) async fn answer_and_close(session: &mut Session, failure: &Failure, request_id: &str) -> u16 {
@@ -195,6 +198,8 @@ pub(crate) async fn answer_and_close(session: &mut Session, failure: &Failure, r
         tracing::debug!(request_id, %error, "the client did not take the error reply");
         return 0;
     }
+    // Closing with a body unread would take the reply with it; who reads it stops sending.
+    let _ = tokio::time::timeout(STOPS_SENDING_WITHIN, session.as_mut().drain_request_body()).await;
     status
 }
 

@@ -12,7 +12,7 @@
 
 use std::error::Error;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ use crate::banner::{self, Addresses};
 use crate::edge::{Edge, Stage};
 use crate::embedded::{Embedded, HostProgram, Hosts};
 use crate::fleet::{Fleet, Spreading, Traffic};
+use crate::handover::{Handover, Named, Predecessor, Successor};
+use crate::prewarm::Prewarmer;
 use crate::proxy::Proxy;
 use crate::reload::Reloader;
 use crate::shutdown::{InFlight, Leash, Signals};
@@ -46,6 +48,8 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
     pub(crate) program: HostProgram,
     pub(crate) ready_file: Option<PathBuf>,
+    /// Where routers take over from each other.
+    pub(crate) handover: Option<PathBuf>,
     pub(crate) leash: Leash,
 }
 
@@ -53,6 +57,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// How long tasks may take to notice that everything is over.
 const LAST_TASKS: Duration = Duration::from_millis(500);
+
+/// How long a router that takes over waits for hosts that may not be there.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs until a signal stops it.
 pub(crate) fn run(start: Start) -> Result<(), Failure> {
@@ -63,13 +70,25 @@ pub(crate) fn run(start: Start) -> Result<(), Failure> {
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
-    let Start { file, text, settings, program, ready_file, leash } = start;
+    let Start { file, text, settings, program, ready_file, handover, leash } = start;
     let mut signals = Signals::listen(leash)?;
-    let data = listeners::bind(settings.listen.data, "listen.data")?;
-    let admin = listeners::bind(settings.listen.admin, "listen.admin")?;
-    let tls = settings.listen.tls.map(|address| listeners::bind(address, "listen.tls")).transpose()?;
+    let mut predecessor = match &handover {
+        Some(path) => Predecessor::find(path).await.map_err(|error| cannot_take_over(path, &error))?,
+        None => None,
+    };
+    let mut socket = |address, key| match predecessor.as_mut().and_then(|old| old.take(key, address)) {
+        Some(socket) => Ok(socket),
+        None => listeners::bind(address, key),
+    };
+    let data = socket(settings.listen.data, DATA)?;
+    let admin = socket(settings.listen.admin, ADMIN)?;
+    let tls = settings.listen.tls.map(|address| socket(address, TLS)).transpose()?;
     let tls_address = tls.as_ref().map(TcpListener::local_addr).transpose()?;
     let addresses = Addresses { data: data.local_addr()?, admin: admin.local_addr()?, tls: tls_address };
+    let mut shared = vec![(DATA, data.try_clone()?), (ADMIN, admin.try_clone()?)];
+    if let Some(tls) = &tls {
+        shared.push((TLS, tls.try_clone()?));
+    }
     if let Some(path) = &ready_file {
         banner::remove_ready_file(path)?;
     }
@@ -80,7 +99,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
     let fleet = Fleet::new(settings.build_placement(), Spreading::from(&settings.placement), traffic);
     let certificates = tls.as_ref().map(|_| Certificates::load(&settings.tls).map(Arc::new)).transpose()?;
     let sockets = Sockets { data, tls: tls.zip(certificates.clone()) };
-    let router = Router::start(Arc::new(fleet), sockets)?;
+    let mut router = Router::new(Arc::new(fleet));
     let reloader = Reloader::new(file, settings.clone(), text, Arc::clone(&router.fleet), key.clone());
     let reloader = Arc::new(reloader.with_certificates(certificates));
     let admin_api = Admin {
@@ -92,13 +111,15 @@ async fn serve(start: Start) -> Result<(), Failure> {
         in_flight: router.in_flight.clone(),
         connections: router.connections.clone(),
     };
-    tokio::spawn(admin::serve(admin, Arc::new(admin_api)));
+    let sockets = Door { sockets, admin, admin_api: Arc::new(admin_api) };
+    // Whoever is to be replaced goes on accepting until everything here answers.
+    let closed = if predecessor.is_some() { Some(sockets) } else { router.open(sockets).map(|()| None)? };
     tokio::spawn(probe::run(Arc::clone(&router.fleet)));
 
     let mut hosts = Hosts::none();
     let outcome = tokio::select! {
         started = router.bring_up(&settings, program, &key, &mut hosts, &reloader) => {
-            started.and_then(|()| router.announce(addresses, &settings, ready_file))
+            started
         }
         signal = signals.next() => {
             tracing::info!(signal, "stopping before everything had started");
@@ -107,16 +128,54 @@ async fn serve(start: Start) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    if outcome.is_ok() {
-        tokio::spawn(Arc::clone(&reloader).run());
-        let signal = signals.next().await;
-        tracing::info!(signal, in_flight = router.in_flight.count(), "stopping");
-    }
-    let limit = if outcome.is_ok() { reloader.settings().timeouts.drain } else { Duration::ZERO };
-    router.stop(limit, &mut signals).await;
+    let outcome = match outcome {
+        Ok(()) => {
+            let taken = router.take_over(closed, predecessor, handover.as_deref(), shared).await;
+            taken.and_then(|next| router.announce(addresses, &settings, ready_file).map(|()| next))
+        }
+        Err(error) => Err(error),
+    };
+    let outcome = match outcome {
+        Ok(handover) => {
+            tokio::spawn(Arc::clone(&reloader).run());
+            let timeouts = || reloader.settings().timeouts;
+            tokio::select! {
+                signal = signals.next() => {
+                    tracing::info!(signal, in_flight = router.in_flight.count(), "stopping");
+                    router.stop(timeouts().drain, &mut signals).await;
+                }
+                successor = replaced(handover) => {
+                    tracing::info!(connections = router.connections.count(), "another router has taken over");
+                    router.linger(successor, timeouts().linger, &mut signals).await;
+                }
+            }
+            Ok(())
+        }
+        Err(error) => {
+            router.stop(Duration::ZERO, &mut signals).await;
+            Err(error)
+        }
+    };
     hosts.stop(&mut signals).await;
     tracing::info!("stopped");
     outcome
+}
+
+/// The sockets' names, which are their keys in the shard file.
+const DATA: &str = "listen.data";
+const TLS: &str = "listen.tls";
+const ADMIN: &str = "listen.admin";
+
+fn cannot_take_over(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot take over at {} (`--handover`): {error}", path.display())
+}
+
+/// Resolves when another process is to replace this one; never without `--handover`.
+async fn replaced(handover: Option<Handover>) -> Successor {
+    match handover {
+        Some(handover) => handover.replaced().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A new secret for hosts that nobody else talks to.
@@ -132,6 +191,13 @@ struct Sockets {
     tls: Option<(TcpListener, Arc<Certificates>)>,
 }
 
+/// Everything that clients and operators get in by.
+struct Door {
+    sockets: Sockets,
+    admin: TcpListener,
+    admin_api: Arc<Admin>,
+}
+
 /// The proxy and what it shares with the rest.
 struct Router {
     fleet: Arc<Fleet>,
@@ -140,19 +206,32 @@ struct Router {
     phase: watch::Sender<Phase>,
     stage: watch::Sender<Stage>,
     stopping: watch::Sender<bool>,
-    service: JoinHandle<()>,
+    /// Accepts; `None` until the door is open.
+    service: Option<JoinHandle<()>>,
 }
 
 impl Router {
-    fn start(fleet: Arc<Fleet>, sockets: Sockets) -> Result<Self, Failure> {
-        let (in_flight, connections) = (InFlight::new(), InFlight::new());
-        let (stage, watched) = watch::channel(Stage::Serving);
-        let proxy = Proxy { fleet: Arc::clone(&fleet), in_flight: in_flight.clone() };
+    fn new(fleet: Arc<Fleet>) -> Self {
+        Self {
+            fleet,
+            in_flight: InFlight::new(),
+            connections: InFlight::new(),
+            phase: watch::Sender::new(Phase::Starting),
+            stage: watch::Sender::new(Stage::Serving),
+            stopping: watch::Sender::new(false),
+            service: None,
+        }
+    }
+
+    /// Accepts from now on.
+    fn open(&mut self, door: Door) -> Result<(), Failure> {
+        let Door { sockets, admin, admin_api } = door;
+        let proxy = Proxy { fleet: Arc::clone(&self.fleet), in_flight: self.in_flight.clone() };
         let edge = Edge {
             proxy: Arc::new(http_proxy(&Arc::new(server_conf()), proxy)),
-            fleet: Arc::clone(&fleet),
-            connections: connections.clone(),
-            stage: watched,
+            fleet: Arc::clone(&self.fleet),
+            connections: self.connections.clone(),
+            stage: self.stage.subscribe(),
         };
         let mut service = Service::new("router".to_owned(), edge);
         let mut listeners = vec![sockets.data];
@@ -164,14 +243,39 @@ impl Router {
         let (names, descriptors) = listeners::hand_over(listeners)?;
         service.add_tcp(&names[0]);
         if let (Some(name), Some(certificates)) = (names.get(1), certificates) {
-            service.add_tls_with_settings(name, None, tls_settings(certificates)?);
+            let prewarmer = Prewarmer::new(Arc::clone(&self.fleet));
+            service.add_tls_with_settings(name, None, tls_settings(certificates, prewarmer)?);
         }
-        let (stopping, stopped) = watch::channel(false);
-        let service = tokio::spawn(async move {
+        let stopped = self.stopping.subscribe();
+        self.service = Some(tokio::spawn(async move {
             service.start_service(Some(descriptors), stopped, 1).await;
-        });
-        let phase = watch::Sender::new(Phase::Starting);
-        Ok(Self { fleet, in_flight, connections, phase, stage, stopping, service })
+        }));
+        tokio::spawn(admin::serve(admin, admin_api));
+        Ok(())
+    }
+
+    /// Opens the door if it is still closed, has the process before this one close its own, and
+    /// waits for the one after it.
+    async fn take_over(
+        &mut self,
+        closed: Option<Door>,
+        predecessor: Option<Predecessor>,
+        path: Option<&Path>,
+        shared: Vec<Named>,
+    ) -> Result<Option<Handover>, Failure> {
+        if let Some(door) = closed {
+            // A host that has not been heard yet would be passed over, and its workers be cold elsewhere.
+            let _ = tokio::time::timeout(HEARD_WITHIN, self.until(Fleet::all_heard)).await;
+            self.open(door)?;
+        }
+        if let Some(old) = predecessor
+            && let Err(error) = old.replace().await
+        {
+            tracing::warn!(%error, "the router before this one has gone");
+        }
+        let listen =
+            |path| Handover::listen(path, shared).map_err(|error| cannot_take_over(path, &error).into());
+        path.map(listen).transpose()
     }
 
     /// Gets the hosts going and waits until they answer.
@@ -226,14 +330,32 @@ impl Router {
         Ok(())
     }
 
+    /// Accepts no more and answers what is open, until clients have gone to the successor.
+    async fn linger(mut self, successor: Successor, limit: Duration, signals: &mut Signals) {
+        self.phase.send_replace(Phase::Draining);
+        self.stage.send_replace(Stage::Lingering);
+        self.stopping.send_replace(true);
+        if let Some(service) = self.service.take() {
+            let _ = service.await;
+        }
+        successor.done().await;
+        tokio::select! {
+            left = self.connections.drained(limit) => tracing::info!(left, "connections are closed"),
+            signal = signals.next() => tracing::warn!(signal, "not waiting for connections"),
+        }
+        self.stop(Duration::ZERO, signals).await;
+    }
+
     /// Stops accepting, then waits for requests in flight; a second signal does not wait.
-    async fn stop(self, limit: Duration, signals: &mut Signals) {
+    async fn stop(mut self, limit: Duration, signals: &mut Signals) {
         self.phase.send_replace(Phase::Draining);
         self.stage.send_replace(Stage::Closing);
         self.stopping.send_replace(true);
         let drained = async {
             // Ends when the listener is closed and idle connections are let go.
-            let _ = self.service.await;
+            if let Some(service) = self.service.take() {
+                let _ = service.await;
+            }
             self.in_flight.drained(limit).await
         };
         let left = tokio::select! {
@@ -250,11 +372,12 @@ impl Router {
 }
 
 /// HTTP/2 or HTTP/1.1, with the certificate that the client's name asks for.
-fn tls_settings(certificates: Arc<Certificates>) -> Result<TlsSettings, Failure> {
+fn tls_settings(certificates: Arc<Certificates>, prewarmer: Arc<Prewarmer>) -> Result<TlsSettings, Failure> {
     struct NoCallbacks;
     impl pingora::listeners::TlsAccept for NoCallbacks {}
     let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks))?;
-    settings.set_cert_resolver(Arc::new(Resolver { certificates, listener: Box::new(|_| {}) }));
+    let listener = Box::new(move |name: &str| prewarmer.hello(name));
+    settings.set_cert_resolver(Arc::new(Resolver { certificates, listener }));
     settings.set_alpn(ALPN::H2H1);
     Ok(settings)
 }

@@ -1,13 +1,17 @@
 //! Certificates that tests make, and clients that trust them and nobody else.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use reqwest::Certificate;
 use reqwest::blocking::{Client, ClientBuilder};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 /// A certificate and its key in files.
 pub struct CertificateFiles {
@@ -23,6 +27,26 @@ impl CertificateFiles {
     /// Its lines in a shard file.
     pub fn lines(&self) -> String {
         format!("[[tls]]\ncertificate = {:?}\nkey = {:?}\n", self.certificate, self.key)
+    }
+
+    /// A connection on which nothing has been said after the handshake; it trusts what is in the file.
+    pub fn connect(
+        &self,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.certificate)?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let mut client = ClientConnection::new(config, name.to_owned().try_into()?)?;
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        while client.is_handshaking() {
+            client.complete_io(&mut stream)?;
+        }
+        Ok(StreamOwned::new(client, stream))
     }
 
     /// Puts a new certificate for a name into the files, the key first, and returns it.

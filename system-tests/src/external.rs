@@ -30,6 +30,9 @@ impl HostProcess {
     pub fn start(executable: &Path, id: &str, listen: &str, options: &[&str], folder: &Path) -> Result<Self> {
         let mut command = program(executable, "isolate-host");
         command.args(["serve", "--host-id", id, "--listen", listen]).args(options);
+        if !options.contains(&"--drain-notice") {
+            command.args(["--drain-notice", "0s"]);
+        }
         command.env("WARMSHARD_FLEET_KEY", KEY);
         let mut running = Running::start(command, folder.join(format!("{id}.log")))?;
         let mut address = None;
@@ -80,19 +83,8 @@ impl RoutedFleet {
     pub fn start(executable: &Path, hosts: &[HostLine<'_>], rest: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         write_shard_file(folder.path(), hosts, rest)?;
-        let ready_file = folder.path().join("ready.json");
-        let mut command = program(executable, "router");
-        command.arg("--config").arg(folder.path().join("shard.toml")).arg("--ready-file").arg(&ready_file);
-        command.env("SYSTEM_TEST_KEY", KEY);
-        let mut router = Running::start(command, folder.path().join("router.log"))?;
-        let log = |router: &Running| router.log();
-        wait_until(Duration::from_secs(60), "the router to be ready", || {
-            router.check_alive()?;
-            // The ready file waits for every host, and here some may never be up.
-            Ok(log(&router).contains("warmshard is ready"))
-        })
-        .with_context(|| log(&router))?;
-        let text = log(&router);
+        let router = start_router(executable, folder.path(), "router.log")?;
+        let text = router.log();
         let address = |name: &str| {
             let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
             line.split("http://").nth(1)?.split_whitespace().next().map(str::to_owned)
@@ -104,6 +96,16 @@ impl RoutedFleet {
         let tls = tls.map(|address| address.trim().to_owned());
         let client = Client::builder().timeout(Duration::from_secs(60)).build()?;
         Ok(Self { router, folder, client, data, tls, admin })
+    }
+
+    /// Starts another router that takes over, and waits until the one before it has ended by itself.
+    pub fn replace_router(&mut self, executable: &Path) -> Result<()> {
+        let log = format!("router-{}.log", self.router.id());
+        let new = start_router(executable, self.folder.path(), &log)?;
+        let mut old = std::mem::replace(&mut self.router, new);
+        let ended = old.wait(Duration::from_secs(60)).with_context(|| old.log())?;
+        ensure!(ended.success(), "the old router ended with {ended}:\n{}", old.log());
+        Ok(())
     }
 
     /// Puts another shard file in its place, as an editor does.
@@ -222,6 +224,21 @@ fn get(client: &Client, data: &str, worker: &str, path: &str) -> Result<Reply> {
     let [host, start, cold, placed] =
         ["x-warmshard-host", "x-warmshard-start", "x-warmshard-cold", "x-warmshard-placed"].map(header);
     Ok(Reply { status: response.status().as_u16(), host, start, cold, placed, body: response.text()? })
+}
+
+fn start_router(executable: &Path, folder: &Path, log: &str) -> Result<Running> {
+    let mut command = program(executable, "router");
+    command.arg("--config").arg(folder.join("shard.toml")).arg("--ready-file").arg(folder.join("ready.json"));
+    command.arg("--handover").arg(folder.join("router.sock"));
+    command.env("SYSTEM_TEST_KEY", KEY);
+    let mut router = Running::start(command, folder.join(log))?;
+    wait_until(Duration::from_secs(60), "the router to be ready", || {
+        router.check_alive()?;
+        // The ready file waits for every host, and here some may never be up.
+        Ok(router.log().contains("warmshard is ready"))
+    })
+    .with_context(|| router.log())?;
+    Ok(router)
 }
 
 fn write_shard_file(folder: &Path, hosts: &[HostLine<'_>], rest: &str) -> Result<()> {

@@ -21,6 +21,7 @@ use crate::placement::{
     Bound, HeaderRule, HostPattern, HostState, Member, PathPrefix, RampPolicy, Ring, Route, Routes,
     WidthPolicy, ZoneOrder,
 };
+use crate::prewarm::PrewarmPolicy;
 use crate::units::{FleetKey, HostId, Weight, WorkerName, ZoneName};
 
 /// `None` only when there are problems; there may be problems all the same.
@@ -40,6 +41,7 @@ pub(super) fn resolve<'t>(
     let placement = placement(file);
     let health = health(file);
     let timeouts = timeouts(file);
+    let prewarm = prewarm(file);
     let (limits, retries, reload, handoff) = (limits(file), retries(file), reload(file), handoff(file));
     let key = secret(file, &shape::FLEET, ["key_file", "key_env"], base, surroundings);
     if let Some(Fleet::External(_)) = fleet
@@ -56,6 +58,7 @@ pub(super) fn resolve<'t>(
         health,
         timeouts,
         limits,
+        prewarm,
         retries,
         reload,
         handoff,
@@ -413,6 +416,21 @@ fn limits(file: &mut File<'_, '_>) -> Limits {
     }
 }
 
+fn prewarm(file: &mut File<'_, '_>) -> PrewarmPolicy {
+    let table = file.table(&shape::PREWARM);
+    let default = PrewarmPolicy::default();
+    let switch = |value: &DeValue<'_>| match reader::text(value)? {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Misfit::PLAIN),
+    };
+    PrewarmPolicy {
+        on_handshake: table.get(file, "on_handshake", switch).unwrap_or(default.on_handshake),
+        at_once: table.get(file, "at_once", reader::within(1..=1000)).unwrap_or(default.at_once),
+        again_after: table.get(file, "again_after", reader::duration).unwrap_or(default.again_after),
+    }
+}
+
 fn retries(file: &mut File<'_, '_>) -> Retries {
     let table = file.table(&shape::RETRIES);
     Retries { hosts: table.get(file, "hosts", reader::within(1..=100)).unwrap_or(8) }
@@ -447,6 +465,9 @@ fn health(file: &mut File<'_, '_>) -> HealthPolicy {
         up_after: table.get(file, "up_after", &tries).unwrap_or(default.up_after),
         errors: table.get(file, "errors", &tries).unwrap_or(default.errors),
         settle: table.get(file, "settle", reader::duration).unwrap_or(default.settle),
+        eject_after: table.get(file, "eject_after", &tries).unwrap_or(default.eject_after),
+        eject_for: table.get(file, "eject_for", reader::duration).unwrap_or(default.eject_for),
+        eject_most: table.get(file, "eject_most", reader::within(0..=100)).unwrap_or(default.eject_most),
     }
 }
 
@@ -461,6 +482,7 @@ fn timeouts(file: &mut File<'_, '_>) -> Timeouts {
         silence: read("silence", 5 * 60),
         client_idle: read("client_idle", 75),
         drain: read("drain", 5),
+        linger: read("linger", 30),
     }
 }
 

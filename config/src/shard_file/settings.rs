@@ -9,6 +9,7 @@ use crate::placement::{
     Bound, HostState, Member, Membership, Placement, RampPolicy, Rendezvous, Ring, Routes, WidthPolicy,
     ZoneOrder,
 };
+use crate::prewarm::PrewarmPolicy;
 use crate::units::{FleetKey, HostId, Weight};
 
 /// A shard file that holds together.
@@ -23,6 +24,7 @@ pub struct Settings {
     pub health: HealthPolicy,
     pub timeouts: Timeouts,
     pub limits: Limits,
+    pub prewarm: PrewarmPolicy,
     pub retries: Retries,
     pub reload: Reload,
     pub handoff: Handoff,
@@ -144,6 +146,8 @@ pub struct Timeouts {
     pub silence: Duration,
     pub client_idle: Duration,
     pub drain: Duration,
+    /// How long connections may go on when another router has taken over.
+    pub linger: Duration,
 }
 
 /// What a client may ask of a router.

@@ -340,6 +340,20 @@ pub(super) static HEALTH: Section = Section {
         tries("up_after", "2", "Good probes in a row that bring it back."),
         tries("errors", "3", "Failed connections in a row that take a host down at once."),
         duration("settle", "\"10s\"", "How long a host that died is up again before requests return to it."),
+        tries(
+            "eject_after",
+            "5",
+            "Requests in a row that a host itself failed or never answered, of more than one worker, that \
+             eject it for a while.",
+        ),
+        duration("eject_for", "\"10s\"", "How long; twice as long the second time in a row, and so on."),
+        key(
+            "eject_most",
+            whole(0, 100),
+            "percent, a whole number from 0 to 100",
+            Some("50"),
+            "The most hosts that are ejected at the same time.",
+        ),
     ],
 };
 
@@ -374,6 +388,7 @@ pub(super) static TIMEOUTS: Section = Section {
         duration("silence", "\"5m\"", "How long a host may send nothing before its answer is given up."),
         duration("client_idle", "\"75s\"", "How long a client's idle connection is kept."),
         duration("drain", "\"5s\"", "How long requests in flight may take to end when the router stops."),
+        duration("linger", "\"30s\"", "How long connections may go on when another router has taken over."),
     ],
 };
 
@@ -415,6 +430,29 @@ pub(super) static RETRIES: Section = Section {
         "The most hosts that one request is sent to. A request that a host may have begun goes on to \
          another one only when its method is idempotent.",
     )],
+};
+
+pub(super) static PREWARM: Section = Section {
+    name: "prewarm",
+    repeated: false,
+    doc: "Having a worker warm before its first request.",
+    keys: &[
+        key(
+            "on_handshake",
+            Kind::Choice(&["on", "off"]),
+            "`on` or `off`",
+            Some("\"on\""),
+            "Whether the host name in a TLS handshake has its worker's host restore an isolate meanwhile.",
+        ),
+        key(
+            "at_once",
+            whole(1, 1000),
+            "a whole number from 1 to 1000",
+            Some("8"),
+            "The most hosts that are being asked at a time. Names are free for whoever sends them.",
+        ),
+        duration("again_after", "\"10s\"", "How long one worker is not asked for again."),
+    ],
 };
 
 pub(super) static RELOAD: Section = Section {
@@ -484,9 +522,9 @@ pub(super) static ADMIN: Section = Section {
     ],
 };
 
-pub(super) static SECTIONS: [&Section; 14] = [
+pub(super) static SECTIONS: [&Section; 15] = [
     &LISTEN, &TLS, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HANDOFF, &HEALTH, &RETRIES, &TIMEOUTS, &LIMITS,
-    &FLEET, &ADMIN, &RELOAD,
+    &PREWARM, &FLEET, &ADMIN, &RELOAD,
 ];
 
 /// The known name closest to an unknown one, if it is close enough to be meant.

@@ -69,6 +69,9 @@ pub(super) struct Serve {
     #[arg(long, value_name = "MIB", default_value = "512", env = "WARMSHARD_MEMORY_LIMIT",
         value_parser = clap::value_parser!(u32).range(64..=4096))]
     memory_limit: u32,
+    /// How long to tell routers to go elsewhere before connections are closed, when asked to stop
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    drain_notice: Duration,
     /// Stop when standard input ends, as it does when the parent process dies
     #[arg(long)]
     exit_with_parent: bool,
@@ -135,7 +138,9 @@ impl Serve {
                 tokio::time::sleep(WATCH).await;
             }
         });
-        server::serve(host, listener, stop.asked(), Shutdown { drain: DRAIN }).await;
+        // Whose parent stops it has no requests to come.
+        let notice = if self.exit_with_parent { Duration::ZERO } else { self.drain_notice };
+        server::serve(host, listener, stop.asked(), Shutdown { notice, drain: DRAIN }).await;
         watcher.abort();
         key_watcher.abort();
         Ok(())

@@ -8,7 +8,7 @@ use warmshard_config::units::WorkerName;
 use warmshard_config::wire::{Drained, Evicted, HostStatus, IsolateGroup, control};
 
 use super::respond::{self, Failure};
-use super::{Host, prewarm};
+use super::{Host, leases, prewarm};
 use crate::isolate::ResponseBody;
 use crate::pool::Runtime;
 
@@ -34,6 +34,7 @@ pub(super) async fn answer<R: Runtime>(
         (control::PREWARM, &Method::POST) => {
             Ok(json(&prewarm::answer(host, worker(uri)?, prewarm::WAIT).await?))
         }
+        (control::LEASE, &Method::POST) => Ok(json(&leases::answer(host, worker(uri)?, leases::KEPT).await?)),
         (control::DRAIN, &Method::POST) => Ok(json(&drain(host, true))),
         (control::UNDRAIN, &Method::POST) => Ok(json(&drain(host, false))),
         (
@@ -42,6 +43,7 @@ pub(super) async fn answer<R: Runtime>(
             | control::EVICT
             | control::PREPARE
             | control::PREWARM
+            | control::LEASE
             | control::DRAIN
             | control::UNDRAIN,
             _,

@@ -7,11 +7,12 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Request, Response, Uri, header, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use warmshard_config::host_policy::admission::{Head, Verdict, admit};
+use warmshard_config::host_policy::admission::{Head, Intake, Verdict, admit};
 use warmshard_config::units::WorkerName;
 use warmshard_config::wire;
 
 use super::answer::{self, Answered};
+use super::leases::Held;
 use super::replay::Replay;
 use super::respond::{self, Failure};
 use super::{Host, control};
@@ -66,11 +67,16 @@ async fn dispatch<R: Runtime>(
     let headers = request.headers();
     let value = |name: &str| headers.get(name).map(header::HeaderValue::as_bytes);
     let head = Head { path: request.uri().path(), key: value(wire::KEY), worker: value(wire::WORKER) };
+    // What was promised is kept; without the key nobody can know of it.
+    let held = host.leases.take(value(wire::LEASE), head.worker);
+    let intake = if held.is_some() { Intake::Open } else { host.intake() };
     // Decided before anything is awaited, so that the key is not held on to.
-    let verdict = admit(head, &host.key.load(), host.intake());
+    let verdict = admit(head, &host.key.load(), intake);
     match verdict {
-        Verdict::Serve(worker) => run(host, &worker, request, id).await,
+        Verdict::Serve(worker) => run(host, &worker, request, id, held).await,
         Verdict::Control => control::answer(host, request.method(), request.uri()).await,
+        // Whoever asks learns in time that it is to go elsewhere.
+        Verdict::Health if intake == Intake::Draining => Ok(respond::leaving()),
         Verdict::Health => Ok(respond::text("ok\n")),
         Verdict::Refuse(refusal) => {
             host.telemetry.refused(refusal);
@@ -86,6 +92,7 @@ async fn run<R: Runtime>(
     worker: &WorkerName,
     request: Request<Incoming>,
     id: &str,
+    mut held: Option<Held<R::Instance>>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let ready = host.deployments.resolve(worker).await?;
     let restore = || host.deployments.restore(&ready);
@@ -95,11 +102,14 @@ async fn run<R: Runtime>(
     let body = Replay::new(body.map_err(Into::into).boxed_unsync());
     let mut attempt = 1;
     loop {
-        let lease = host.isolates.lease(worker, &ready.id, &restore).await?;
+        let (lease, deployment) = match held.take() {
+            Some(held) => (held.lease, held.deployment),
+            None => (host.isolates.lease(worker, &ready.id, &restore).await?, ready.id.clone()),
+        };
         let fetched = lease.isolate().fetch(Request::from_parts(head.clone(), body.handle())).await;
         match fetched {
             Ok(response) => {
-                let answered = Answered { deployment: &ready.id, is_head };
+                let answered = Answered { deployment: &deployment, is_head };
                 return answer::from_guest(response, lease, answered)
                     .inspect_err(|failure| note(host, worker, failure, id));
             }

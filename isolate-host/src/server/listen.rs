@@ -24,6 +24,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How a server ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Shutdown {
+    /// How long routers are told to go elsewhere before connections are closed. A connection that is
+    /// closed just as a request comes would cost the request.
+    pub notice: Duration,
     /// How long requests in flight may go on.
     pub drain: Duration,
 }
@@ -37,7 +40,11 @@ pub async fn serve<R: Runtime>(
 ) {
     let (draining, watched) = watch::channel(false);
     let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop);
+    let mut stop = std::pin::pin!(async {
+        stop.await;
+        host.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(shutdown.notice).await;
+    });
     loop {
         tokio::select! {
             () = &mut stop => break,
@@ -51,7 +58,6 @@ pub async fn serve<R: Runtime>(
         }
     }
     drop(listener);
-    host.draining.store(true, Ordering::Relaxed);
     draining.send_replace(true);
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(shutdown.drain, ended).await.is_err() {

@@ -41,7 +41,7 @@ pub(super) async fn answer<R: Runtime>(
 }
 
 /// What takes no requests needs no spares.
-fn refuse_unless_open(intake: Intake) -> Result<(), Failure> {
+pub(super) fn refuse_unless_open(intake: Intake) -> Result<(), Failure> {
     match intake {
         Intake::Open => Ok(()),
         Intake::Full => Err(Failure::Refused(Refusal::TooManyRequests)),

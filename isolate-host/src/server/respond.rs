@@ -28,6 +28,8 @@ pub(super) enum Failure {
     Guest(GuestFault),
     #[error("found no valid name in the `host` header")]
     BadHost,
+    #[error("the machine gives no random numbers")]
+    NoEntropy,
     #[error("found no such control endpoint")]
     NoEndpoint,
     #[error("found another method than the control endpoint takes")]
@@ -102,6 +104,7 @@ fn reply(failure: &Failure) -> Reply {
         }
         Failure::Guest(fault) => guest_reply(fault),
         Failure::BadHost => make(400, Client, "bad_host_header", said, None),
+        Failure::NoEntropy => make(500, Host, "no_entropy", said, None),
         Failure::NoEndpoint => make(404, Client, "unknown_endpoint", said, None),
         Failure::BadMethod => make(405, Client, "bad_method", said, None),
         Failure::BadQuery => make(400, Client, "bad_query", said, None),
@@ -142,6 +145,13 @@ pub(super) fn json(status: StatusCode, text: String) -> Response<ResponseBody> {
 
 pub(super) fn text(text: &'static str) -> Response<ResponseBody> {
     with_type(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned())
+}
+
+/// To who asks whether the host is there: it is, and takes no new requests.
+pub(super) fn leaving() -> Response<ResponseBody> {
+    let mut response = with_type(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned());
+    response.headers_mut().insert(wire::REFUSED, HeaderValue::from_static(Refusal::Draining.as_str()));
+    response
 }
 
 pub(super) fn with_type(status: StatusCode, kind: &'static str, text: String) -> Response<ResponseBody> {

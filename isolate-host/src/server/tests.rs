@@ -39,7 +39,7 @@ async fn start(runtime: FakeRuntime, isolates: u32) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let shutdown = Shutdown { drain: Duration::from_secs(20) };
+    let shutdown = Shutdown { notice: Duration::ZERO, drain: Duration::from_secs(20) };
     let ended = tokio::spawn(serve(Arc::clone(&host), listener, async { drop(stopped.await) }, shutdown));
     Server { addr, host, stop: Some(stop), ended }
 }
@@ -125,6 +125,42 @@ async fn a_drained_host_refuses_until_it_is_to_go_on() {
     assert_eq!(server.control(Method::GET, wire::control::DRAIN).await.0, StatusCode::METHOD_NOT_ALLOWED);
     server.control(Method::POST, wire::control::UNDRAIN).await;
     assert_eq!(server.get("hello").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_place_that_was_promised_is_kept_for_its_request_alone() {
+    let runtime = FakeRuntime::new();
+    runtime.deploy("other", 2);
+    let server = start(runtime, 4).await;
+    server.host.limit_in_flight(NonZeroU32::new(1));
+    let path = "/_warmshard/lease?worker=hello";
+    let (status, text) = server.control(Method::POST, path).await;
+    assert_eq!((status, server.host.isolates.load().in_flight), (StatusCode::OK, 1));
+    let leased: wire::Leased = serde_json::from_str(&text).unwrap();
+    let refused = server.get("hello").await;
+    assert_eq!(header(&refused, wire::REFUSED), Some("too_many_requests"), "the place is taken");
+    assert_eq!(server.control(Method::POST, path).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let with_lease = |worker: &str| {
+        let request = to_worker(worker).header(wire::LEASE, &leased.lease);
+        server.send(request.body(empty()).unwrap())
+    };
+    let refused = with_lease("other").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "it is another worker's");
+    // Even while the host is being emptied.
+    server.control(Method::POST, "/_warmshard/drain").await;
+    let answer = with_lease("hello").await;
+    assert_eq!((answer.status(), header(&answer, wire::START)), (StatusCode::OK, Some("cold")));
+    until(|| server.host.isolates.load().in_flight == 0).await;
+    assert_eq!(with_lease("hello").await.status(), StatusCode::SERVICE_UNAVAILABLE, "it can be had once");
+    let (status, _) = server.control(Method::POST, path).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "no new ones");
+    assert_eq!(server.control(Method::GET, path).await.0, StatusCode::METHOD_NOT_ALLOWED);
+
+    server.control(Method::POST, "/_warmshard/undrain").await;
+    let worker = WorkerName::parse("hello").unwrap();
+    leases::answer(&server.host, worker, Duration::from_millis(1)).await.unwrap();
+    until(|| server.host.isolates.load().in_flight == 0).await;
+    assert_eq!(server.get("hello").await.status(), StatusCode::OK, "nobody came for it");
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ impl Admin {
         super::json(StatusCode::BAD_GATEWAY, &ErrorReply::new("hosts_unreachable", message))
     }
 
-    /// Has a worker's hosts get it ready: the home, or as many as it is spread over.
+    /// Has a worker's hosts have it warm: the home, or as many as it is spread over.
     pub(super) async fn prewarm(&self, query: Query<'_>) -> Reply {
         let worker = match query.worker() {
             Ok(worker) => worker,
@@ -149,7 +149,7 @@ impl Admin {
         let hosts: Vec<Arc<Host>> = wanted.map(|candidate| Arc::clone(roster.host(candidate.host))).collect();
         let mut ready = Vec::new();
         let mut failed = Vec::new();
-        for (host, answer) in self.ask(&hosts, control::PREPARE, &worker, PREPARE_LIMIT).await {
+        for (host, answer) in self.ask(&hosts, control::PREWARM, &worker, PREPARE_LIMIT).await {
             match answer {
                 Ok(_) => ready.push(host.id().clone()),
                 Err(error) => failed.push(format!("{}: {error}", host.id())),
@@ -158,7 +158,7 @@ impl Admin {
         if failed.is_empty() {
             return super::json(StatusCode::OK, &json!({ "worker": worker, "ready_at": ready }));
         }
-        let error = ErrorReply::new("not_prepared", failed.join("; "));
+        let error = ErrorReply::new("not_warm", failed.join("; "));
         super::json(StatusCode::BAD_GATEWAY, &error.with_hint("the hosts' logs say more"))
     }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use warmshard_config::health::{Health, State};
+use warmshard_config::health::{Ejection, Health, HealthPolicy, State};
 use warmshard_config::placement::Standing;
-use warmshard_config::units::HostId;
+use warmshard_config::units::{HostId, WorkerName};
 use warmshard_config::wire::Load;
 
 use crate::shutdown::{Gauge, Raised};
@@ -36,8 +36,11 @@ pub(crate) struct Host {
     leaving_until: AtomicU64,
     /// An operator wants it empty.
     drained: AtomicBool,
-    /// An operator wants it left alone until then: milliseconds since it is known.
+    /// An operator wants it left alone until then, or it failed too much: milliseconds since it is known.
     ejected_until: AtomicU64,
+    ejection: Mutex<Ejection>,
+    /// Whether there is anything that a good answer would make good.
+    blamed: AtomicBool,
     in_flight: Arc<Gauge>,
     known_since: Instant,
 }
@@ -61,6 +64,8 @@ impl Host {
             leaving_until: AtomicU64::new(0),
             drained: AtomicBool::new(false),
             ejected_until: AtomicU64::new(0),
+            ejection: Mutex::default(),
+            blamed: AtomicBool::new(false),
             in_flight: Arc::default(),
             known_since: Instant::now(),
         }
@@ -140,6 +145,38 @@ impl Host {
 
     pub(super) fn eject_until(&self, then: Instant) {
         self.ejected_until.store(self.age(then), Ordering::Relaxed);
+    }
+
+    fn ejection(&self) -> MutexGuard<'_, Ejection> {
+        self.ejection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It failed a request by itself. Returns for how long that would eject it.
+    pub(super) fn failed(&self, worker: &WorkerName, policy: &HealthPolicy) -> Option<Duration> {
+        self.blamed.store(true, Ordering::Relaxed);
+        self.ejection().failed(worker, Instant::now(), policy)
+    }
+
+    pub(super) fn eject_for_failing(&self, time: Duration) {
+        let now = Instant::now();
+        self.ejection().eject(now, time);
+        self.eject_until(now + time);
+    }
+
+    /// It answered a request as it should.
+    pub(crate) fn answered(&self, policy: &HealthPolicy) {
+        if self.blamed.load(Ordering::Relaxed) {
+            let mut ejection = self.ejection();
+            ejection.answered(Instant::now(), policy);
+            self.blamed.store(*ejection != Ejection::default(), Ordering::Relaxed);
+        }
+    }
+
+    /// How often it was ejected lately, and for how long it still is.
+    pub(super) fn ejections(&self, now: Instant) -> (u32, Option<Duration>) {
+        let until = Duration::from_millis(self.ejected_until.load(Ordering::Relaxed));
+        let left = until.checked_sub(Duration::from_millis(self.age(now))).filter(|left| !left.is_zero());
+        (self.ejection().times(), left)
     }
 
     /// Milliseconds since the host is known.

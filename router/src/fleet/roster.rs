@@ -9,6 +9,7 @@ use warmshard_config::health::HealthPolicy;
 use warmshard_config::placement::{
     Bound, HostIndex, Hosts, Placement, Routes, Standing, Total, WidthPolicy, ZoneOrder,
 };
+use warmshard_config::prewarm::PrewarmPolicy;
 use warmshard_config::shard_file::{Limits, PlacementSettings, Retries, Timeouts};
 use warmshard_config::units::{Epoch, FleetKey, HostId};
 
@@ -50,6 +51,7 @@ pub(crate) struct Traffic {
     pub(crate) key: FleetKey,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    pub(crate) prewarm: PrewarmPolicy,
     pub(crate) retries: Retries,
     pub(crate) health: HealthPolicy,
 }
@@ -61,8 +63,15 @@ impl Default for Traffic {
         Self {
             routes: Routes::default(),
             key: FleetKey::parse("0123456789abcdef").unwrap(),
-            timeouts: Timeouts { connect: second, silence: second, client_idle: second, drain: second },
+            timeouts: Timeouts {
+                connect: second,
+                silence: second,
+                client_idle: second,
+                drain: second,
+                linger: second,
+            },
             limits: Limits::default(),
+            prewarm: PrewarmPolicy::default(),
             retries: Retries { hosts: 8 },
             health: HealthPolicy::default(),
         }

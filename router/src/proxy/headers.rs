@@ -9,7 +9,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use warmshard_config::cold_start::Cause;
 use warmshard_config::placement::Reason;
 use warmshard_config::units::{FleetKey, WorkerName};
-use warmshard_config::wire::{self, Load, StartKind};
+use warmshard_config::wire::{self, Fault, Load, StartKind};
 
 /// Said by whoever stands before a worker. This router is the first one that is
 /// trusted, so what a client says about itself is replaced.
@@ -27,6 +27,8 @@ pub(crate) struct ToHost<'r> {
     pub(crate) key: &'r FleetKey,
     pub(crate) worker: &'r WorkerName,
     pub(crate) request_id: &'r str,
+    /// The place that the host has promised.
+    pub(crate) lease: Option<&'r str>,
     pub(crate) client: Option<IpAddr>,
     /// The host name as the client gave it.
     pub(crate) host: Option<&'r str>,
@@ -57,6 +59,9 @@ pub(crate) fn prepare_request(request: &mut RequestHeader, told: &ToHost<'_>) ->
     request.insert_header(wire::KEY, told.key.reveal())?;
     request.insert_header(wire::WORKER, told.worker.as_str())?;
     request.insert_header(wire::REQUEST_ID, told.request_id)?;
+    if let Some(lease) = told.lease {
+        request.insert_header(wire::LEASE, lease)?;
+    }
     request.insert_header("x-forwarded-proto", told.scheme)?;
     if let Some(client) = told.client {
         request.insert_header("x-forwarded-for", client.to_string())?;
@@ -77,6 +82,8 @@ pub(crate) struct Said {
     pub(crate) cold: Option<Cause>,
     /// Names the deployment.
     pub(crate) deployment: Option<u64>,
+    /// Whose fault an error is.
+    pub(crate) fault: Option<Fault>,
     /// Why the host refused; only believed with status 503.
     pub(crate) refused: Option<String>,
 }
@@ -90,6 +97,7 @@ pub(crate) fn read_response(response: &ResponseHeader) -> Said {
         load: text(wire::LOAD).and_then(|load| load.parse().ok()),
         cold: text(wire::COLD).and_then(Cause::parse),
         deployment: text(wire::DEPLOYMENT).and_then(|id| u64::from_str_radix(id, 16).ok()),
+        fault: text(wire::FAULT).and_then(|fault| fault.parse().ok()),
         refused: refused.map(str::to_owned),
     }
 }
@@ -150,6 +158,7 @@ mod tests {
             ("x-warmshard-worker", "other"),
             ("x-warmshard-worker", "another"),
             ("x-warmshard-anything", "1"),
+            ("x-warmshard-lease", "stolen"),
             ("x-forwarded-for", "1.2.3.4"),
             ("forwarded", "for=1.2.3.4"),
             ("accept", "*/*"),
@@ -158,6 +167,7 @@ mod tests {
             key: &FleetKey::parse("0123456789abcdef").unwrap(),
             worker: &WorkerName::parse("fastapi").unwrap(),
             request_id: "00000000deadbeef",
+            lease: Some("a-place"),
             client: Some([127, 0, 0, 1].into()),
             host: Some("fastapi.localhost:8080"),
             scheme: "https",
@@ -167,6 +177,7 @@ mod tests {
         assert_eq!(found(wire::KEY), ["0123456789abcdef"]);
         assert_eq!(found(wire::WORKER), ["fastapi"]);
         assert_eq!(found(wire::REQUEST_ID), ["00000000deadbeef"]);
+        assert_eq!(found(wire::LEASE), ["a-place"]);
         assert_eq!(found("x-forwarded-proto"), ["https"]);
         assert_eq!(found("x-forwarded-for"), ["127.0.0.1"]);
         assert_eq!(found("x-forwarded-host"), ["fastapi.localhost:8080"]);

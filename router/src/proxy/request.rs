@@ -52,6 +52,8 @@ pub(crate) struct Attempt {
     /// Over how many hosts the worker was spread.
     width: u16,
     pub(crate) body_began: bool,
+    /// The place that the host has promised.
+    pub(crate) lease: Option<String>,
     _raised: Raised,
 }
 
@@ -89,6 +91,7 @@ impl Request {
             placed,
             width: self.visit.as_ref().map_or(1, |visit| visit.worker.width()),
             body_began: false,
+            lease: None,
             _raised: raised,
         });
     }

@@ -12,6 +12,7 @@ mod load;
 mod load_page;
 mod native;
 mod python_platform;
+mod restarts;
 mod router;
 mod sharding;
 mod simulator;
@@ -19,6 +20,7 @@ mod snapshots;
 mod tls;
 mod top_level;
 mod translations;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
 //! TLS at the router: names and certificates, both versions of HTTP, certificates that change.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -120,4 +121,41 @@ fn certificates_change_under_load_and_a_broken_one_changes_nothing() -> Result<(
         }
         changed
     })
+}
+
+#[test]
+fn a_handshake_has_its_worker_restored_before_the_request_comes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let files = CertificateFiles::in_folder(folder.path(), "a");
+    let trusted = files.renew(FAULTS)?;
+    let running = hosts(&["one"], &[], folder.path())?;
+    let rest = format!("{}[prewarm]\nat_once = 4\n", files.lines());
+    let fleet = RoutedFleet::start(executable(), &[("one", &running[0].address, "")], &rest)?;
+    let address: SocketAddr = fleet.tls()?.parse()?;
+    let metrics = || -> Result<String> {
+        Ok(fleet.client.get(format!("http://{}/metrics", fleet.admin)).send()?.text()?)
+    };
+    let told = |outcome: &str| -> Result<bool> {
+        Ok(metrics()?.contains(&format!("warmshard_router_prewarms_total{{outcome=\"{outcome}\"}}")))
+    };
+    let mut connection = files.connect(FAULTS, address)?;
+    wait_until(Duration::from_secs(60), "the worker to be restored", || told("restored"))?;
+    write!(connection, "GET /ok HTTP/1.1\r\nhost: {FAULTS}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("x-warmshard-start: spare"), "{answer}");
+
+    // Names that nobody has deployed, and one name again and again.
+    for n in 0..20 {
+        let name = format!("nobody-{n}.localhost");
+        assert!(get(&client(&[&trusted], &name, address).build()?, &name, address).is_err());
+        drop(files.connect(FAULTS, address)?);
+    }
+    wait_until(Duration::from_secs(20), "the host to know none of them", || told("unknown"))?;
+    assert!(told("recent")?, "{}", metrics()?);
+    let status = fleet.client.get(format!("http://{}/_warmshard/status", running[0].address));
+    let status = status.header("x-warmshard-key", "a-fleet-key-of-the-system-tests").send()?.text()?;
+    assert!(status.contains("\"prewarms_restored\":1,"), "{status}");
+    assert!(status.contains("\"starts_cold\":0,"), "{status}");
+    Ok(())
 }
