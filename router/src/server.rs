@@ -31,7 +31,7 @@ use crate::fleet::{Fleet, Spreading, Traffic};
 use crate::proxy::Proxy;
 use crate::reload::Reloader;
 use crate::shutdown::{InFlight, Leash, Signals};
-use crate::{admin, listeners, metric, probe};
+use crate::{admin, etcd, listeners, metric, probe};
 
 /// What a start needs.
 pub(crate) struct Start {
@@ -60,6 +60,13 @@ pub(crate) fn run(start: Start) -> Result<(), Failure> {
 async fn serve(start: Start) -> Result<(), Failure> {
     let Start { file, text, settings, program, ready_file, leash } = start;
     let mut signals = Signals::listen(leash)?;
+    let settings = tokio::select! {
+        settings = etcd::complete(settings) => settings,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before any host was known");
+            return Ok(());
+        }
+    };
     let data = listeners::bind(settings.listen.data, "listen.data")?;
     let admin = listeners::bind(settings.listen.admin, "listen.admin")?;
     let addresses = Addresses { data: data.local_addr()?, admin: admin.local_addr()? };
@@ -99,6 +106,9 @@ async fn serve(start: Start) -> Result<(), Failure> {
     };
     if outcome.is_ok() {
         tokio::spawn(Arc::clone(&reloader).run());
+        if let Some(etcd) = settings.etcd.clone() {
+            tokio::spawn(etcd::follow(etcd, Arc::clone(&reloader)));
+        }
         let signal = signals.next().await;
         tracing::info!(signal, in_flight = router.in_flight.count(), "stopping");
     }

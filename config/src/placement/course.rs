@@ -178,7 +178,7 @@ mod tests {
         let one = Course::settled(hosts(&[("a", Active)]), POLICY);
         let two = one.change(hosts(&[("a", Active), ("b", Active)]), POLICY, at(0));
         let leaving = two.change(hosts(&[("a", Active), ("b", Draining)]), POLICY, at(35));
-        assert_eq!([35, 36].map(|secs| shares(&leaving, at(secs))[1]), [400, 300], "no jump");
+        assert_eq!([35, 36].map(|secs| shares(&leaving, at(secs))[1]), [400, 400], "no jump");
         assert_eq!(shares(&two, at(35))[1], 400);
         assert_eq!(shares(&leaving, at(35 + 36)), [1000, 0]);
         let out = two.change(hosts(&[("a", Active), ("b", Out)]), POLICY, at(35));
