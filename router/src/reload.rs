@@ -503,4 +503,6 @@ impl InForce {
 }
 
 #[cfg(test)]
+mod churn;
+#[cfg(test)]
 mod tests;
