@@ -21,11 +21,13 @@ mod shape;
 
 use std::path::Path;
 
+use crate::units::ZoneName;
+
 pub use problem::{Problem, Problems};
 pub use reference::{json_schema, markdown};
 pub use settings::{
-    CertificateFiles, Embedded, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
-    PlacementSettings, Reload, Retries, Settings, Timeouts,
+    CertificateFiles, Embedded, Etcd, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
+    PlacementSettings, Published, Reload, Retries, Settings, Timeouts,
 };
 
 /// What the shard file may refer to outside itself. The program supplies the
@@ -69,6 +71,23 @@ pub fn parse(path: &Path, text: &str, surroundings: &dyn Surroundings) -> Result
     let settings = resolve::resolve(text, root.get_ref(), base, surroundings, &mut problems);
     match settings {
         Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(problems.sorted()),
+    }
+}
+
+/// Reads what a record in etcd says: `[[hosts]]` and `[placement]` as they would stand in a shard
+/// file. `path` names it in problems; `zone` is the router's own.
+pub fn parse_published(path: &Path, text: &str, zone: Option<&ZoneName>) -> Result<Published, Problems> {
+    let (root, errors) = toml::de::DeTable::parse_recoverable(text);
+    let mut problems = Problems::new(path);
+    for error in errors {
+        problems.push(Problem::syntax(text, error.span().map(|span| span.start), error.message()));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    match resolve::published(text, root.get_ref(), zone, &mut problems) {
+        Some(published) if problems.is_empty() => Ok(published),
         _ => Err(problems.sorted()),
     }
 }

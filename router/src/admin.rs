@@ -1,6 +1,7 @@
 //! The admin listener: small answers for operators and their tools.
 
 mod change;
+mod dashboard;
 mod view;
 
 use std::convert::Infallible;
@@ -119,7 +120,8 @@ impl Admin {
             let error = ErrorReply::new("not_found", format!("found the path `{}`", uri.path()));
             return json(StatusCode::NOT_FOUND, &error.with_hint(list_of_endpoints()));
         };
-        let is_open = matches!(endpoint, Endpoint::Health | Endpoint::Readiness);
+        // The dashboard says nothing of its own: it asks the other endpoints, with a token if there is one.
+        let is_open = matches!(endpoint, Endpoint::Dashboard | Endpoint::Health | Endpoint::Readiness);
         if !is_open && !self.is_allowed(headers) {
             let error = ErrorReply::new("unauthorized", "found no admin token, or another one");
             let hint = "send `Authorization: Bearer TOKEN` with the token of `[admin]` in the shard file";
@@ -131,6 +133,7 @@ impl Admin {
         }
         let query = Query::of(uri);
         match endpoint {
+            Endpoint::Dashboard => dashboard::page(),
             Endpoint::Health => text(StatusCode::OK, "ok\n"),
             Endpoint::Readiness => self.readiness(),
             Endpoint::Metrics => self.render_metrics(),
@@ -185,6 +188,7 @@ impl Admin {
 /// What there is, with its method and path.
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
+    Dashboard,
     Health,
     Readiness,
     Metrics,
@@ -202,7 +206,8 @@ enum Endpoint {
     Prewarm,
 }
 
-static ENDPOINTS: [(Endpoint, Method, &str); 15] = [
+static ENDPOINTS: [(Endpoint, Method, &str); 16] = [
+    (Endpoint::Dashboard, Method::GET, "/"),
     (Endpoint::Health, Method::GET, "/healthz"),
     (Endpoint::Readiness, Method::GET, "/readyz"),
     (Endpoint::Metrics, Method::GET, "/metrics"),
@@ -379,6 +384,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(asked.get(Method::GET, "/healthz", &headers).await.0, 200);
         assert_eq!(asked.get(Method::GET, "/hosts", &headers).await.0, 401);
+        assert_eq!(asked.get(Method::GET, "/", &headers).await.0, 200, "the page that asks for the token");
         headers.insert(header::AUTHORIZATION, "Bearer another-token-of-it".parse().unwrap());
         assert_eq!(asked.get(Method::GET, "/hosts", &headers).await.0, 401);
         headers.insert(header::AUTHORIZATION, "Bearer a-token-of-the-admin".parse().unwrap());

@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use warmshard_config::shard_file::{self, Settings};
-use warmshard_config::units::WorkerName;
+use warmshard_config::units::{WorkerName, parse_duration};
 
 use crate::embedded::HostProgram;
+use crate::reload::Force;
 use crate::shutdown::Leash;
-use crate::{server, shard_commands, surroundings, telemetry};
+use crate::{publish, server, shard_commands, surroundings, telemetry};
 
 /// The first argument that makes this executable an isolate host instead.
 pub(crate) const ISOLATE_HOST: &str = "isolate-host";
@@ -96,6 +98,21 @@ enum Command {
         #[arg(value_name = "WORKER", value_parser = WorkerName::parse)]
         worker: WorkerName,
     },
+    /// Put hosts and placement into etcd for every router to follow
+    Publish {
+        /// `[[hosts]]` and `[placement]` as in a shard file
+        #[arg(value_name = "MEMBERSHIP")]
+        membership: PathBuf,
+        /// A router's shard file, whose `[etcd]` says where to
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// How long from now it takes effect [default: `handoff.wait` of the shard file]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        wait: Option<Duration>,
+        /// Publish it however much it moves
+        #[arg(long)]
+        force: bool,
+    },
     /// Print the reference of all keys of a shard file
     Reference {
         /// As JSON Schema, for editors
@@ -140,6 +157,17 @@ fn look(command: Command) -> ExitCode {
             (Some(old), Some(new)) => Some(shard_commands::describe_plan(&old, &new)),
             _ => None,
         },
+        Command::Publish { membership, config, wait, force } => {
+            let Some(settings) = read(&config) else { return ExitCode::from(WRONG_INPUT) };
+            let force = if force { Force::Yes } else { Force::No };
+            match publish::publish(&settings, &membership, wait, force) {
+                Ok(text) => Some(text),
+                Err(error) => {
+                    eprintln!("{}", describe(error.as_ref()));
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
         Command::Explain { file, worker } => {
             read(&file).map(|settings| shard_commands::explain(&settings, &worker))
         }

@@ -32,6 +32,8 @@ const RELOADS: &str = "warmshard_router_reloads_total";
 const HANDOFFS: &str = "warmshard_router_handoffs_total";
 const HANDOFF_SECONDS: &str = "warmshard_router_handoff_seconds";
 const PENDING: &str = "warmshard_router_pending_epoch";
+const RECORDS: &str = "warmshard_router_records_total";
+const ETCD_UP: &str = "warmshard_router_etcd_up";
 const INFO: &str = "warmshard_router_info";
 
 /// From half a millisecond, where warm requests are, to a minute.
@@ -74,6 +76,8 @@ fn describe() {
         "Seconds until every host that was asked had answered or time was up"
     );
     describe_gauge!(PENDING, "1 while a change of the membership waits for the moment it takes effect");
+    describe_counter!(RECORDS, "Records found in etcd that say something new, by what came of them");
+    describe_gauge!(ETCD_UP, "1 while etcd answers");
     describe_gauge!(INFO, "1 for the epoch in force; routers whose epochs differ place differently");
 }
 
@@ -189,6 +193,15 @@ pub(crate) fn handed_over(outcome: &'static str) {
 
 pub(crate) fn handoff_took(time: Duration) {
     histogram!(HANDOFF_SECONDS).record(time.as_secs_f64());
+}
+
+/// `applied`, `coming` or `refused`.
+pub(crate) fn published(outcome: &'static str) {
+    counter!(RECORDS, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn etcd_answers(answers: bool) {
+    gauge!(ETCD_UP).set(f64::from(u8::from(answers)));
 }
 
 pub(crate) fn pending(is_pending: bool) {

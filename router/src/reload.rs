@@ -20,9 +20,10 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use warmshard_config::placement::{Course, Member, Membership, Moment, Placement, Weighed, takes_effect};
-use warmshard_config::shard_file::{Fleet as FleetSettings, Problems, Settings};
+use warmshard_config::shard_file::{Etcd, Fleet as FleetSettings, Problems, Published, Settings};
 use warmshard_config::units::{Epoch, FleetKey, HostId, ShardKey};
 
+use crate::etcd::{Record, RecordError, describe};
 use crate::fleet::{Fleet, Place, Spreading, Traffic};
 use crate::handoff::{Handoff, Standing};
 use crate::tls::{self, BadCertificate, Candidates, Certificates};
@@ -84,6 +85,10 @@ struct InForce {
     coming: Option<Coming>,
     /// Why the file as it is now is not in force.
     rejected: Option<String>,
+    /// What the last good record of etcd says; it may be still to come.
+    record: Option<Published>,
+    /// Why the record as it is now is not in force.
+    record_rejected: Option<String>,
 }
 
 /// A file that takes effect at its moment.
@@ -103,6 +108,7 @@ pub(crate) struct Status {
     pub(crate) text: String,
     pub(crate) since: SystemTime,
     pub(crate) rejected: Option<String>,
+    pub(crate) record_rejected: Option<String>,
 }
 
 /// What a router tells about a change to come.
@@ -147,6 +153,7 @@ impl Reloader {
         fleet: Arc<Fleet>,
         key: FleetKey,
     ) -> Self {
+        let record = settings.etcd.as_ref().and(published_in(&settings));
         let now = InForce {
             course: Course::settled(settings.wanted(), settings.placement.ramp),
             settings,
@@ -156,6 +163,8 @@ impl Reloader {
             step: None,
             coming: None,
             rejected: None,
+            record,
+            record_rejected: None,
         };
         Self { file, fleet, key, now: Mutex::new(now), certificates: None, due_changed: Notify::new() }
     }
@@ -176,7 +185,8 @@ impl Reloader {
     pub(crate) fn status(&self) -> Status {
         let now = self.in_force();
         let (text, rejected) = (now.text.clone(), now.rejected.clone());
-        Status { file: self.file.clone(), text, since: now.since, rejected }
+        let record_rejected = now.record_rejected.clone();
+        Status { file: self.file.clone(), text, since: now.since, rejected, record_rejected }
     }
 
     /// The change that waits for its moment, if there is one.
@@ -267,10 +277,12 @@ impl Reloader {
             Ok(certificates) => certificates,
             Err(bad) => return Outcome::Refused(Refused::Certificate(bad)),
         };
+        let record = new.etcd.is_some().then(|| self.in_force().record.clone()).flatten();
+        let new = record.map_or(new.clone(), |record| new.with(record));
         let found = wall_clock();
         let changed = surroundings::changed(&self.file).map_or(found, moment);
         let at = takes_effect(changed, new.handoff.wait, found);
-        let outcome = self.consider(new, text, at, force);
+        let outcome = self.consider(new, text, at, force, found);
         // Those of a file that is refused are not shown; those of any other from now on.
         let are_others = !matches!(outcome, Outcome::Refused(_)) && self.show(certificates);
         match outcome {
@@ -279,9 +291,59 @@ impl Reloader {
         }
     }
 
-    /// Takes settings that are to take effect at a moment.
-    fn consider(&self, new: Settings, text: String, at: Moment, force: Force) -> Outcome {
+    /// Takes in what etcd has for a record. Whatever is wrong with it, the last good one stays.
+    pub(crate) fn published(&self, found: Result<Record, RecordError>, etcd: &Etcd) {
+        let outcome = found.map_err(|error| describe(&error)).and_then(|record| {
+            let (settings, text) = {
+                let now = self.in_force();
+                let latest =
+                    now.coming.as_ref().map_or((&now.settings, &now.text), |c| (&c.settings, &c.text));
+                (latest.0.clone().with(record.published.clone()), latest.1.clone())
+            };
+            let force = if record.forced { Force::Yes } else { Force::No };
+            match self.consider(settings, text, record.takes_effect, force, wall_clock()) {
+                Outcome::Refused(refused) => Err(refused.to_string()),
+                Outcome::Invalid(problems) => Err(problems.to_string()),
+                outcome => {
+                    record.keep(&etcd.copy);
+                    self.in_force().record = Some(record.published);
+                    Ok(outcome)
+                }
+            }
+        });
         let mut now = self.in_force();
+        match outcome {
+            Ok(Outcome::Applied { moved_percent }) => {
+                let epoch = self.fleet.roster().epoch();
+                tracing::info!(%epoch, moved_percent, "record is in force");
+                metric::published("applied");
+            }
+            Ok(Outcome::Coming { moved_percent, epoch, .. }) => {
+                tracing::info!(%epoch, moved_percent, "record takes effect soon");
+                metric::published("coming");
+            }
+            Ok(_) => {}
+            Err(why) => {
+                // The same record is found again and again, and told once.
+                if now.record_rejected.as_ref() != Some(&why) {
+                    tracing::error!(why, "record refused, the last good one stays in force");
+                    metric::published("refused");
+                }
+                now.record_rejected = Some(why);
+                return;
+            }
+        }
+        now.record_rejected = None;
+    }
+
+    /// Takes settings that are to take effect at a moment.
+    fn consider(&self, new: Settings, text: String, at: Moment, force: Force, clock: Moment) -> Outcome {
+        let mut now = self.in_force();
+        // What comes with it does not put a change off.
+        let is_same = |coming: &&Coming| {
+            coming.settings.wanted() == new.wanted() && coming.settings.placement == new.placement
+        };
+        let at = now.coming.as_ref().filter(is_same).map_or(at, |coming| coming.at);
         if new == now.settings {
             now.text = text;
             self.withdraw(&mut now);
@@ -301,7 +363,6 @@ impl Reloader {
             return Outcome::Refused(Refused::TooMuch { moved: moved_percent, most });
         }
         self.withdraw(&mut now);
-        let clock = wall_clock();
         let course = now.course.change(new.wanted(), new.placement.ramp, clock);
         let moves_nobody =
             epoch_of(&new, &*place(&new, course.members(clock))) == self.fleet.roster().epoch();
@@ -402,6 +463,12 @@ impl Reloader {
     }
 }
 
+/// What a record would say that leads to these settings.
+fn published_in(settings: &Settings) -> Option<Published> {
+    let FleetSettings::External(hosts) = &settings.fleet else { return None };
+    Some(Published { hosts: hosts.clone(), placement: settings.placement.clone() })
+}
+
 /// Where hosts that run by themselves are.
 fn places(settings: &Settings) -> Vec<(HostId, Place)> {
     let FleetSettings::External(hosts) = &settings.fleet else { return Vec::new() };
@@ -437,6 +504,9 @@ fn fixed_until_restart(old: &Settings, new: &Settings) -> Option<&'static str> {
     if old.listen != new.listen {
         return Some("listen");
     }
+    if old.etcd != new.etcd {
+        return Some("etcd");
+    }
     match (&old.fleet, &new.fleet) {
         (FleetSettings::External(_), FleetSettings::External(_)) => None,
         (FleetSettings::Embedded(old), FleetSettings::Embedded(new)) if old == new => None,
@@ -468,5 +538,7 @@ impl InForce {
     }
 }
 
+#[cfg(test)]
+mod churn;
 #[cfg(test)]
 mod tests;

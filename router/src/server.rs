@@ -38,7 +38,7 @@ use crate::proxy::Proxy;
 use crate::reload::Reloader;
 use crate::shutdown::{InFlight, Leash, Signals};
 use crate::tls::{Certificates, Resolver};
-use crate::{admin, listeners, metric, probe};
+use crate::{admin, etcd, listeners, metric, probe};
 
 /// What a start needs.
 pub(crate) struct Start {
@@ -72,6 +72,13 @@ pub(crate) fn run(start: Start) -> Result<(), Failure> {
 async fn serve(start: Start) -> Result<(), Failure> {
     let Start { file, text, settings, program, ready_file, handover, leash } = start;
     let mut signals = Signals::listen(leash)?;
+    let settings = tokio::select! {
+        settings = etcd::complete(settings) => settings,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before any host was known");
+            return Ok(());
+        }
+    };
     let mut predecessor = match &handover {
         Some(path) => Predecessor::find(path).await.map_err(|error| cannot_take_over(path, &error))?,
         None => None,
@@ -138,6 +145,9 @@ async fn serve(start: Start) -> Result<(), Failure> {
     let outcome = match outcome {
         Ok(handover) => {
             tokio::spawn(Arc::clone(&reloader).run());
+            if let Some(etcd) = settings.etcd.clone() {
+                tokio::spawn(etcd::follow(etcd, Arc::clone(&reloader)));
+            }
             let timeouts = || reloader.settings().timeouts;
             tokio::select! {
                 signal = signals.next() => {

@@ -13,6 +13,9 @@ const SAMPLE: u32 = 10_000;
 
 /// What `router check` prints for a file without problems.
 pub(crate) fn check(file: &Path, settings: &Settings) -> String {
+    if let Some(etcd) = &settings.etcd {
+        return format!("{}: no problems; hosts come from etcd, `{}`", file.display(), etcd.key());
+    }
     let hosts = settings.members().len();
     let s = if hosts == 1 { "" } else { "s" };
     format!("{}: no problems; {hosts} host{s}, epoch {}", file.display(), epoch(settings))

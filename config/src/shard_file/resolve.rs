@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Problem, Problems, line_of};
 use super::reader::{self, File, Fit, Misfit, Table};
 use super::settings::{
-    CertificateFiles, Embedded, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
-    PlacementSettings, Reload, Retries, Settings, Timeouts,
+    CertificateFiles, Embedded, Etcd, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
+    PlacementSettings, Published, Reload, Retries, Settings, Timeouts,
 };
 use super::shape::Section;
 use super::{Surroundings, Unusable, shape};
@@ -22,7 +22,7 @@ use crate::placement::{
     WidthPolicy, ZoneOrder,
 };
 use crate::prewarm::PrewarmPolicy;
-use crate::units::{FleetKey, HostId, Weight, WorkerName, ZoneName};
+use crate::units::{FleetKey, HostId, Password, Weight, WorkerName, ZoneName};
 
 /// `None` only when there are problems; there may be problems all the same.
 pub(super) fn resolve<'t>(
@@ -37,8 +37,12 @@ pub(super) fn resolve<'t>(
     let listen = listen(file, admin_token != Some(None));
     let tls = certificates(file, &listen, base, surroundings);
     let routes = routes(file);
-    let fleet = fleet(file, base, surroundings);
-    let placement = placement(file);
+    let etcd = etcd(file, base, surroundings);
+    let fleet = fleet(file, etcd.is_some(), base, surroundings);
+    let placement = placement(file, None);
+    if etcd.is_some() {
+        refuse_placement_beside_etcd(file);
+    }
     let health = health(file);
     let timeouts = timeouts(file);
     let prewarm = prewarm(file);
@@ -54,6 +58,7 @@ pub(super) fn resolve<'t>(
         tls,
         routes,
         fleet: fleet?,
+        etcd: etcd.flatten(),
         placement: placement?,
         health,
         timeouts,
@@ -186,11 +191,141 @@ fn host_id(value: &DeValue<'_>) -> Fit<HostId> {
     HostId::parse(reader::text(value)?).map_err(|error| Misfit::because(&error))
 }
 
-fn fleet(file: &mut File<'_, '_>, base: &Path, surroundings: &dyn Surroundings) -> Option<Fleet> {
+/// `[[hosts]]` and `[placement]` alone, as a record in etcd has them.
+pub(super) fn published<'t>(
+    text: &'t str,
+    root: &'t DeTable<'t>,
+    zone: Option<&ZoneName>,
+    problems: &mut Problems,
+) -> Option<Published> {
+    let file = &mut File::new(text, root, problems);
+    let allowed = [shape::HOSTS.name, shape::PLACEMENT.name];
+    for (name, _) in root.iter().filter(|(name, _)| !allowed.contains(&name.get_ref().as_ref())) {
+        file.problems.push(Problem {
+            line: Some(line_of(text, name.span().start)),
+            key: name.get_ref().to_string(),
+            found: "a section that stays in each router's shard file".to_owned(),
+            expected: "only `[[hosts]]` and `[placement]`".to_owned(),
+            hint: None,
+        });
+    }
+    let hosts = external_hosts(file);
+    if hosts.is_none() {
+        file.problems.push(Problem {
+            line: None,
+            key: "hosts".to_owned(),
+            found: "no host".to_owned(),
+            expected: "at least one `[[hosts]]`".to_owned(),
+            hint: None,
+        });
+    }
+    let placement = placement(file, zone)?;
+    Some(Published { hosts: hosts?, placement })
+}
+
+/// `Some(None)`: there is such a section and something is wrong with it.
+fn etcd(file: &mut File<'_, '_>, base: &Path, surroundings: &dyn Surroundings) -> Option<Option<Etcd>> {
+    let table = file.table(&shape::ETCD);
+    if !table.is_present() {
+        return None;
+    }
+    let before = file.problems.list.len();
+    table.required(file, "endpoints", |_| Ok(()));
+    let endpoint = |value: &DeValue<'_>| {
+        let text = reader::text(value)?.trim_end_matches('/');
+        let address = text.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.contains('/'));
+        address.map(|_| text.to_owned()).ok_or_else(|| {
+            Misfit::because(&"only `http://HOST:PORT`; for etcd with TLS put a proxy such as `etcd grpc-proxy` on this machine")
+        })
+    };
+    let endpoints: Vec<String> =
+        table.list(file, "endpoints", endpoint).into_iter().map(|(endpoint, _)| endpoint).collect();
+    if endpoints.is_empty() && table.node("endpoints").is_some() && file.problems.list.len() == before {
+        table.get(file, "endpoints", |_| Err::<(), _>(Misfit::PLAIN));
+    }
+    let prefix = |value: &DeValue<'_>| {
+        let text = reader::text(value)?;
+        if text.starts_with('/') { Ok(text.to_owned()) } else { Err(Misfit::PLAIN) }
+    };
+    let prefix = table.get(file, "prefix", prefix).unwrap_or_else(|| "/warmshard".to_owned());
+    let user = table.get(file, "user", |value| Ok(reader::text(value)?.to_owned()));
+    let password = password(file, &table, base, surroundings);
+    let user = match (user, password) {
+        (Some(user), Some(password)) => Some((user, password)),
+        (None, None) => None,
+        (user, _) if file.problems.list.len() == before => {
+            let (found, expected) = match user {
+                Some(_) => ("a user without a password", "`password_file` or `password_env` too"),
+                None => ("a password without a user", "`user` too"),
+            };
+            file.problems.push(Problem {
+                line: table.line,
+                key: "etcd".to_owned(),
+                found: found.to_owned(),
+                expected: expected.to_owned(),
+                hint: None,
+            });
+            None
+        }
+        _ => None,
+    };
+    let copy = table.get(file, "copy", |value| Ok(base.join(reader::text(value)?)));
+    let copy = copy.unwrap_or_else(|| base.join("membership.copy.json"));
+    let timeout = table.get(file, "timeout", reader::duration).unwrap_or(Duration::from_secs(2));
+    let is_good = file.problems.list.len() == before;
+    // A zone that cannot be one is told where the section is read.
+    let zone = file.table(&shape::PLACEMENT).node("zone").and_then(|node| zone_name(node.get_ref()).ok());
+    Some(is_good.then_some(Etcd { endpoints, prefix, user, copy, timeout, zone }))
+}
+
+fn password(
+    file: &mut File<'_, '_>,
+    table: &Table<'_>,
+    base: &Path,
+    surroundings: &dyn Surroundings,
+) -> Option<Password> {
+    let parse = |text: &str| Password::parse(text).ok_or_else(|| Misfit::because(&"it is empty"));
+    let from_file = |value: &DeValue<'_>| {
+        let path = base.join(reader::text(value)?);
+        let text = surroundings.read(&path);
+        parse(&text.map_err(|why| Misfit::because(&format!("{}: {why}", path.display())))?)
+    };
+    let from_variable = |value: &DeValue<'_>| {
+        let name = reader::text(value)?;
+        let unset = || Misfit::because(&format!("the environment variable `{name}` is not set"));
+        parse(&surroundings.variable(name).ok_or_else(unset)?)
+    };
+    table.get(file, "password_file", from_file).or(table.get(file, "password_env", from_variable))
+}
+
+/// The record says how workers are placed; two sources would be one too many.
+fn refuse_placement_beside_etcd(file: &mut File<'_, '_>) {
+    let table = file.table(&shape::PLACEMENT);
+    let others = shape::PLACEMENT.keys.iter().filter(|key| key.name != "zone");
+    for key in others.filter(|key| table.node(key.name).is_some()) {
+        let line = table.node(key.name).map(|node| line_of(file.text, node.span().start));
+        file.problems.push(Problem {
+            line,
+            key: format!("placement.{}", key.name),
+            found: "a key that comes from etcd".to_owned(),
+            expected: "only `zone` beside `[etcd]`".to_owned(),
+            hint: Some("put it into the file that `router publish` publishes".to_owned()),
+        });
+    }
+}
+
+fn fleet(
+    file: &mut File<'_, '_>,
+    from_etcd: bool,
+    base: &Path,
+    surroundings: &dyn Surroundings,
+) -> Option<Fleet> {
     let external = external_hosts(file);
     let table = file.table(&shape::EMBEDDED);
     let embedded = embedded(file, &table, base, surroundings);
     let (line, found) = match (external, table.is_present()) {
+        (None, false) if from_etcd => return Some(Fleet::External(Vec::new())),
+        (Some(_), _) | (_, true) if from_etcd => (table.line, "`[etcd]` beside `[[hosts]]` or `[embedded]`"),
         (None, true) => return Some(Fleet::Embedded(embedded)),
         (Some(hosts), false) => return Some(Fleet::External(hosts)),
         (Some(_), true) => (table.line, "both `[[hosts]]` and `[embedded]`"),
@@ -202,7 +337,8 @@ fn fleet(file: &mut File<'_, '_>, base: &Path, surroundings: &dyn Surroundings) 
         line,
         key: String::new(),
         found: found.to_owned(),
-        expected: "one of the two to say where the isolate hosts are".to_owned(),
+        expected: "one of `[[hosts]]`, `[embedded]` and `[etcd]` to say where the isolate hosts are"
+            .to_owned(),
         hint: Some("`[embedded]` starts hosts on this machine".to_owned()),
     });
     None
@@ -335,7 +471,8 @@ fn embedded_ids(file: &mut File<'_, '_>, table: &Table<'_>) -> Vec<HostId> {
     }
 }
 
-fn placement(file: &mut File<'_, '_>) -> Option<PlacementSettings> {
+/// `zone` is the router's own where the file does not say it.
+fn placement(file: &mut File<'_, '_>, zone: Option<&ZoneName>) -> Option<PlacementSettings> {
     let table = file.table(&shape::PLACEMENT);
     let is_ring = |value: &DeValue<'_>| match reader::text(value)? {
         "ring" => Ok(true),
@@ -347,7 +484,7 @@ fn placement(file: &mut File<'_, '_>) -> Option<PlacementSettings> {
     let seed = table.get(file, "seed", reader::whole).unwrap_or(Ring::DEFAULT_SEED);
     let policy =
         if is_ring { PlacementPolicy::Ring { vnodes, seed } } else { PlacementPolicy::Rendezvous { seed } };
-    let zones = zones(file, &table);
+    let zones = zones(file, &table, zone);
     let factor = table.get(file, "load_factor", reader::within(101..=10_000));
     let soft_limit = table.get(file, "soft_limit", reader::within(1..=1_000_000)).unwrap_or(32);
     let (width, ramp) = (width(file, &table), ramp(file, &table));
@@ -355,8 +492,8 @@ fn placement(file: &mut File<'_, '_>) -> Option<PlacementSettings> {
     Some(PlacementSettings { policy, zones: zones?, bound, soft_limit, width, ramp })
 }
 
-fn zones(file: &mut File<'_, '_>, table: &Table<'_>) -> Option<ZoneOrder> {
-    let own = table.get(file, "zone", zone_name);
+fn zones(file: &mut File<'_, '_>, table: &Table<'_>, zone: Option<&ZoneName>) -> Option<ZoneOrder> {
+    let own = table.get(file, "zone", zone_name).or(zone.cloned());
     let known = |value: &DeValue<'_>| match reader::text(value)? {
         order @ ("ignore" | "spread" | "local") => Ok(order.to_owned()),
         _ => Err(Misfit::PLAIN),

@@ -10,7 +10,7 @@ use crate::placement::{
     ZoneOrder,
 };
 use crate::prewarm::PrewarmPolicy;
-use crate::units::{FleetKey, HostId, Weight};
+use crate::units::{FleetKey, HostId, Password, Weight, ZoneName};
 
 /// A shard file that holds together.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,9 @@ pub struct Settings {
     /// Empty exactly when nothing listens for TLS.
     pub tls: Vec<CertificateFiles>,
     pub routes: Routes,
+    /// With `etcd` there are no hosts in the file: they come with the record, see [`Self::with`].
     pub fleet: Fleet,
+    pub etcd: Option<Etcd>,
     pub placement: PlacementSettings,
     pub health: HealthPolicy,
     pub timeouts: Timeouts,
@@ -36,6 +38,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same with the hosts and the placement of a record.
+    #[must_use]
+    pub fn with(mut self, published: Published) -> Self {
+        self.fleet = Fleet::External(published.hosts);
+        self.placement = published.placement;
+        self
+    }
+
     /// The hosts as placement sees them once every ramp is over.
     pub fn members(&self) -> Vec<Member> {
         match &self.fleet {
@@ -76,6 +86,35 @@ pub struct Listen {
 pub struct CertificateFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// What a record in etcd says: the hosts and how workers are placed on them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    pub hosts: Vec<ExternalHost>,
+    pub placement: PlacementSettings,
+}
+
+/// Where the record is and how to get at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etcd {
+    /// `http://HOST:PORT` each, at least one.
+    pub endpoints: Vec<String>,
+    pub prefix: String,
+    /// `None` for an etcd without users.
+    pub user: Option<(String, Password)>,
+    /// The last good record.
+    pub copy: PathBuf,
+    pub timeout: Duration,
+    /// The zone this router is in, which the record cannot say.
+    pub zone: Option<ZoneName>,
+}
+
+impl Etcd {
+    /// The name of the record.
+    pub fn key(&self) -> String {
+        format!("{}/membership", self.prefix.trim_end_matches('/'))
+    }
 }
 
 /// Where the isolate hosts come from.

@@ -245,6 +245,56 @@ pub(super) static EMBEDDED: Section = Section {
     ],
 };
 
+pub(super) static ETCD: Section = Section {
+    name: "etcd",
+    repeated: false,
+    doc: "Where hosts and placement come from, in place of `[[hosts]]` and `[placement]`: a record in etcd, put \
+          there by `router publish`, that all routers follow. In `[placement]` only `zone` stays in the file. \
+          While etcd is gone, or has no record, the last good one stays in force.",
+    keys: &[
+        Key {
+            required: true,
+            ..key(
+                "endpoints",
+                Kind::Texts,
+                "a list of addresses as in `[\"http://10.0.0.5:2379\"]`",
+                None,
+                "The members of the etcd cluster; one that does not answer is followed by the next.",
+            )
+        },
+        key(
+            "prefix",
+            Kind::Text,
+            "a text that starts with `/`",
+            Some("\"/warmshard\""),
+            "The record is `PREFIX/membership`.",
+        ),
+        key("user", Kind::Text, "a name that etcd knows", None, "Who the router is to etcd."),
+        key(
+            "password_file",
+            Kind::Text,
+            "a file that holds the user's password, relative to this file",
+            None,
+            "The user's password, from a file.",
+        ),
+        key(
+            "password_env",
+            Kind::Text,
+            "the name of an environment variable that holds the user's password",
+            None,
+            "The same, from the environment.",
+        ),
+        key(
+            "copy",
+            Kind::Text,
+            "a file, relative to this file",
+            Some("\"membership.copy.json\""),
+            "Where the last good record is kept, for a start while etcd is gone.",
+        ),
+        duration("timeout", "\"2s\"", "How long a call to etcd may take."),
+    ],
+};
+
 pub(super) static PLACEMENT: Section = Section {
     name: "placement",
     repeated: false,
@@ -522,9 +572,9 @@ pub(super) static ADMIN: Section = Section {
     ],
 };
 
-pub(super) static SECTIONS: [&Section; 15] = [
-    &LISTEN, &TLS, &ROUTES, &HOSTS, &EMBEDDED, &PLACEMENT, &HANDOFF, &HEALTH, &RETRIES, &TIMEOUTS, &LIMITS,
-    &PREWARM, &FLEET, &ADMIN, &RELOAD,
+pub(super) static SECTIONS: [&Section; 16] = [
+    &LISTEN, &TLS, &ROUTES, &HOSTS, &EMBEDDED, &ETCD, &PLACEMENT, &HANDOFF, &HEALTH, &RETRIES, &TIMEOUTS,
+    &LIMITS, &PREWARM, &FLEET, &ADMIN, &RELOAD,
 ];
 
 /// The known name closest to an unknown one, if it is close enough to be meant.

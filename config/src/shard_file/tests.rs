@@ -121,6 +121,37 @@ fn a_fleet_of_its_own_is_read_whole() {
 }
 
 #[test]
+fn hosts_may_come_from_etcd() {
+    let text = "[fleet]\nkey_env = \"FLEET_KEY\"\n[etcd]\nendpoints = [\"http://10.0.0.5:2379/\"]\n\
+                user = \"router\"\npassword_env = \"SHORT\"\n[placement]\nzone = \"west\"\n";
+    let settings = read(text).unwrap();
+    let etcd = settings.etcd.clone().unwrap();
+    assert_eq!(
+        (etcd.endpoints, settings.fleet.clone()),
+        (vec!["http://10.0.0.5:2379".into()], Fleet::External(vec![]))
+    );
+    assert_eq!(etcd.copy, PathBuf::from("conf/membership.copy.json"));
+    assert!(!format!("{:?}", etcd.user).contains("short"), "it never shows");
+    let record = "[placement]\npolicy = \"rendezvous\"\nzones = \"local\"\n\
+                  [[hosts]]\nid = \"a\"\naddress = \"10.0.0.1:7070\"\n";
+    let published = parse_published(Path::new("record"), record, etcd.zone.as_ref()).unwrap();
+    let settings = settings.with(published);
+    assert_eq!(settings.members().len(), 1);
+    assert!(matches!(settings.placement.zones, crate::placement::ZoneOrder::Local(_)));
+
+    let wrong =
+        parse_published(Path::new("record"), "[listen]\ndata = \"x\"\n", None).unwrap_err().to_string();
+    assert!(wrong.contains("stays in each router's shard file") && wrong.contains("at least one"), "{wrong}");
+    let found = problems(
+        "[etcd]\nendpoints = [\"https://x:1\"]\nuser = \"a\"\n[placement]\nvnodes = 5\n[[hosts]]\nid = \"a\"\n",
+    )
+    .join("\n");
+    for part in ["etcd.endpoints[0]", "placement.vnodes", "`[etcd]` beside `[[hosts]]`"] {
+        assert!(found.contains(part), "no {part} in {found}");
+    }
+}
+
+#[test]
 fn every_problem_is_told_in_one_run() {
     let found = problems(
         r#"[listen]
@@ -143,7 +174,7 @@ vnodes = "many"
         "conf/shard.toml:2: `listen.data`: found \"8080\", expected an address as in `127.0.0.1:8080`",
         "conf/shard.toml:3: `listen.admin`: found \"0.0.0.0:9090\", expected an address of this machine's loopback as in `127.0.0.1:9090`",
         "  hint: without a token in `[admin]` the admin API stays on this machine",
-        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[tls]], [[routes]], [[hosts]], [embedded], [placement], [handoff], [health], [retries], [timeouts], [limits], [prewarm], [fleet], [admin], [reload]",
+        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[tls]], [[routes]], [[hosts]], [embedded], [etcd], [placement], [handoff], [health], [retries], [timeouts], [limits], [prewarm], [fleet], [admin], [reload]",
         "  hint: did you mean `health`?",
         "conf/shard.toml:6: `health.intervall`: found an unknown key, expected one of `interval`, `timeout`, `down_after`, `up_after`, `errors`, `settle`, `eject_after`, `eject_for`, `eject_most`",
         "  hint: did you mean `interval`?",

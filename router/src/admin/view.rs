@@ -29,6 +29,7 @@ impl Admin {
         };
         let members: Vec<Value> = roster.placement.membership().members().iter().map(member).collect();
         let settings = self.reloader.settings().placement;
+        let source = if self.reloader.settings().etcd.is_some() { "etcd" } else { "file" };
         let pending = self.reloader.pending().map(|pending| {
             json!({
                 "epoch": pending.epoch.to_string(),
@@ -44,6 +45,7 @@ impl Admin {
                 "epoch": roster.epoch().to_string(),
                 "policy": format!("{:?}", settings.policy).to_lowercase(),
                 "zones": format!("{:?}", settings.zones).to_lowercase(),
+                "source": source,
                 "members": members,
                 "pending": pending,
             }),
@@ -61,6 +63,7 @@ impl Admin {
                 "epoch": self.fleet.roster().epoch().to_string(),
                 "in_force_since": seconds(status.since).unwrap_or_default(),
                 "rejected": status.rejected,
+                "record_rejected": status.record_rejected,
                 "text": status.text,
             }),
         )
