@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use isolate_host::isolate::{Engine, EngineOptions, Limits, Objects, StoredDeployment};
+use isolate_host::isolate::{EngineOptions, Limits, Objects, StoredDeployment};
 use isolate_host::progress::Silent;
 use isolate_host::store::Store;
 use serde::Deserialize;
@@ -140,8 +140,7 @@ fn run(place: &Place, stored: &StoredDeployment, objects: Objects) -> Run {
     let hour = Duration::from_secs(3600);
     let limits = Limits { cpu: hour, deploy_cpu: hour, memory_bytes: 1 << 30, ..Limits::default() };
     let options = EngineOptions { limits, objects, ..EngineOptions::default() };
-    let engine =
-        Engine::open(&place.cache, options, place.runtime.handle().clone(), &Silent).expect("it opens");
+    let engine = place.engine(&place.cache, options);
     let store =
         Store::open(Path::new(env!("CARGO_TARGET_TMPDIR")).join("system-tests/store")).expect("a store");
     let (input, _) = store.source(&stored.worker, &stored.id).expect("it was deployed");
