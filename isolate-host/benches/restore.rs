@@ -7,12 +7,13 @@
 //! Criterion tells means. At the end every single measurement counts: p50 and p99 of each.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use isolate_host::isolate::{Isolate, Prepared};
+use isolate_host::isolate::{EngineOptions, Isolate, Prepared};
 
 #[path = "support/place.rs"]
 mod place;
@@ -24,8 +25,8 @@ const PAGES: usize = 340;
 
 /// An example worker, ready to be restored; `parked` ended isolates are kept to be renewed.
 fn prepare(place: &Place, example: &str, parked: usize) -> Arc<Prepared> {
-    let stored = place.example(example);
-    let engine = place.engine(parked);
+    let stored = place.deploy(Path::new(example), None);
+    let engine = place.engine(&place.cache, EngineOptions { parked, ..EngineOptions::default() });
     place.runtime.block_on(engine.prepare(&stored)).expect("the deploy has proved it")
 }
 

@@ -3,10 +3,11 @@
 //! The only test of this file: it looks at its whole process. `cargo bench -p isolate-host --bench density --
 //! leaks` does the same with 5 000 of each kind, and prints the figures.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use isolate_host::isolate::Prepared;
+use isolate_host::isolate::{EngineOptions, Prepared};
 
 #[path = "../benches/support/place.rs"]
 mod place;
@@ -46,10 +47,10 @@ fn usage_with(most: usize) -> Usage {
 fn thousands_of_restores_leave_no_memory_no_mapping_and_no_descriptor() {
     // The cache and the store of the system tests, so that nothing is compiled twice.
     let place = Place::open("system-tests");
-    let stored = place.example("fastapi");
+    let stored = place.deploy(Path::new("fastapi"), None);
     for parked in [0, 4] {
-        let prepared =
-            place.runtime.block_on(place.engine(parked).prepare(&stored)).expect("the deploy has proved it");
+        let engine = place.engine(&place.cache, EngineOptions { parked, ..EngineOptions::default() });
+        let prepared = place.runtime.block_on(engine.prepare(&stored)).expect("the deploy has proved it");
         // How many are parked at a moment depends on how quick their threads are: up to so many may be.
         let idle = Usage::now().mappings + parked * MAPPINGS_EACH;
         cycle(&place, &prepared, RESTORES / 5);

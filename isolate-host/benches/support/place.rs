@@ -32,16 +32,13 @@ impl Place {
         }
     }
 
-    /// Deploys an example, unless that has been done.
-    pub(crate) fn example(&self, name: &str) -> StoredDeployment {
-        self.deploy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name), None)
-    }
-
-    /// Deploys a folder, under another name if one is given, unless that has been done.
-    pub(crate) fn deploy(&self, folder: &Path, name: Option<WorkerName>) -> StoredDeployment {
+    /// Deploys a worker, unless that has been done: an example by its name, or a folder by its whole path,
+    /// under another name if one is given.
+    pub(crate) fn deploy(&self, worker: &Path, name: Option<WorkerName>) -> StoredDeployment {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(worker);
         let pip = PipOptions { python: "python3".into(), index_url: None, extra_index_urls: Vec::new() };
         let packages = PackageOptions { pip, reuse: Reuse::Cached };
-        let request = DeployRequest { folder: folder.to_owned(), name, packages };
+        let request = DeployRequest { folder, name, packages };
         let progress = to_stderr();
         let deploying = deploy(&request, &self.store, &self.cache, &*progress, &|_| {});
         let deployed = self.runtime.block_on(deploying).expect("the worker can be deployed");
@@ -51,16 +48,9 @@ impl Place {
         StoredDeployment { worker, id, config: input.config, files: input.files, snapshot }
     }
 
-    /// An engine that keeps so many ended isolates to renew them.
-    pub(crate) fn engine(&self, parked: usize) -> Arc<Engine> {
-        self.engine_in(&self.cache, parked)
-    }
-
-    /// The same with another private cache.
-    pub(crate) fn engine_in(&self, cache: &CacheDir, parked: usize) -> Arc<Engine> {
-        let options = EngineOptions { parked, ..EngineOptions::default() };
-        let guests = self.runtime.handle().clone();
-        Engine::open(cache, options, guests, &Silent).expect("it can be opened")
+    /// An engine on this place's cache, or on another.
+    pub(crate) fn engine(&self, cache: &CacheDir, options: EngineOptions) -> Arc<Engine> {
+        Engine::open(cache, options, self.runtime.handle().clone(), &Silent).expect("it can be opened")
     }
 
     /// Has an isolate answer a request, and reads the answer to its end.

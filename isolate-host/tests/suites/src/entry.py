@@ -50,13 +50,14 @@ class Default(WorkerEntrypoint):
     async def fetch(self, request):
         os.chdir(ROOT)
         recorder, printed = Recorder(), io.StringIO()
-        options = ["-q", "--capture=sys", "-W", "ignore"]
+        options = ["-q", "--capture=sys", "--continue-on-collection-errors", "-W", "ignore"]
         for plugin in ("cacheprovider", "faulthandler", "threadexception", "unraisableexception", "anyio"):
             options += ["-p", f"no:{plugin}"]
         with contextlib.redirect_stdout(printed):
             code = pytest.main([*options, *map(str, TESTS)], plugins=[recorder])
         answer = {
             "code": int(code),
+            "immortal": sys._is_immortal(IN_SNAPSHOT),
             "imported": len(IN_SNAPSHOT),
             "modules": len(TESTS),
             "outcomes": recorder.outcomes,
