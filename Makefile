@@ -3,10 +3,11 @@
 # make lint   format and lint checks
 # make bench  cold starts of the FastAPI example beside a uvicorn process
 #
-# All of them first bring what a fresh machine may lack: CMake, which pingora's
-# zlib-ng is built with, at a pinned hash, into target/tools. Pyodide and Python
-# packages are brought by the programs themselves. Where CMake is present, plain
-# cargo does the same: `cargo run --release`, `cargo test --workspace`.
+# All of them first bring what a fresh machine may lack, at pinned hashes, into
+# target/tools: CMake, which pingora's zlib-ng is built with, and for the tests etcd,
+# from Debian's package. Pyodide and Python packages are brought by the programs
+# themselves. Where CMake and etcd are present, plain cargo does the same:
+# `cargo run --release`, `cargo test --workspace`.
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -20,12 +21,16 @@ CMAKE_STAMP := $(TOOLS)/cmake/.installed
 export PATH := $(TOOLS)/cmake/cmake/data/bin:$(PATH)
 endif
 
+ifeq ($(shell command -v etcd 2>/dev/null),)
+ETCD_STAMP := $(TOOLS)/etcd/.installed
+endif
+
 .PHONY: run test lint format tools bench clean
 
 run: tools
 	cargo run --release --locked -- --config $(CONFIG)
 
-test: tools
+test: tools $(ETCD_STAMP)
 	cargo test --workspace --locked
 
 lint: tools
@@ -42,6 +47,15 @@ $(TOOLS)/cmake/.installed: .ci/tools.lock
 	@rm -rf $(TOOLS)/cmake && mkdir -p $(TOOLS)
 	$(PYTHON) -m pip install --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
 		--target $(TOOLS)/cmake --requirement .ci/tools.lock
+	@touch $@
+
+# Debian's package, unpacked and not installed; its version and hash are in the lock file.
+$(TOOLS)/etcd/.installed: .ci/etcd.lock
+	@echo "etcd is not installed: bringing it into target/tools"
+	@rm -rf $(TOOLS)/etcd && mkdir -p $(TOOLS)/etcd
+	cd $(TOOLS)/etcd && version=$$(sed -n 's/^# version: //p' $(CURDIR)/.ci/etcd.lock) && \
+		{ apt-get download etcd-server=$$version || { apt-get update && apt-get download etcd-server=$$version; }; } && \
+		sha256sum --check $(CURDIR)/.ci/etcd.lock && dpkg-deb --extract *.deb . && rm *.deb
 	@touch $@
 
 # The control of the benchmark: the same app and the same packages under uvicorn.

@@ -52,7 +52,7 @@ enum Said {
     Leaving,
 }
 
-fn judge(response: Response<Bytes>) -> Result<Said, CallError> {
+fn judge(response: &Response<Bytes>) -> Result<Said, CallError> {
     match response.status() {
         StatusCode::OK => Ok(Said::Ready),
         StatusCode::SERVICE_UNAVAILABLE if response.headers().contains_key(wire::REFUSED) => {
@@ -77,7 +77,7 @@ async fn probe(fleet: &Fleet, host: &Host) {
     if host.place() != Some(place) {
         return;
     }
-    match answer.and_then(judge) {
+    match answer.and_then(|response| judge(&response)) {
         Ok(Said::Ready) => fleet.observe(host, Observation::ProbeSucceeded),
         Ok(Said::Leaving) => {
             fleet.observe(host, Observation::ProbeSucceeded);

@@ -66,7 +66,7 @@ fn framing(version: Option<u8>, headers: &[httparse::Header<'_>]) -> Result<(), 
             return wrong("two different content-lengths, expected one");
         }
     }
-    let Some(coding) = all("transfer-encoding").last() else { return Ok(()) };
+    let Some(coding) = all("transfer-encoding").next_back() else { return Ok(()) };
     if version == Some(0) {
         return wrong("a transfer-encoding in a request of HTTP/1.0, which has none");
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use rustix::process::Signal;
 use system_tests::{
-    HostProcess, Outcome, RoutedFleet, causes, deploy, example, failed, folders, store, wait_until,
+    HostProcess, Outcome, RoutedFleet, causes, deploy_command, example, failed, finish, store, wait_until,
 };
 
 use crate::executable;
@@ -18,22 +19,18 @@ use crate::executable;
 const REST: &str = "[placement]\nramp = \"2s\"\nramp_steps = 3\n[handoff]\nwait = \"2s\"\n\
                     [reload]\nwatch = \"100ms\"\nmost_moved = 90\n[health]\ninterval = \"100ms\"\n";
 
-/// A store with copies of one worker under these names.
-fn store_with(workers: &[String], folder: &Path) -> Result<String> {
-    let own = folder.join("store");
-    for name in workers {
-        let copy = folder.join("workers").join(name);
-        folders::copy(&example("hello"), &copy)?;
-        let file = copy.join("wrangler.jsonc");
-        let text = std::fs::read_to_string(&file)?;
-        let renamed = text.replace("\"hello\"", &format!("\"{name}\""));
-        ensure!(renamed != text, "no name in {text}");
-        std::fs::write(&file, renamed)?;
-        let deployed = deploy(executable(), &copy, &own)?;
+/// One worker under several names, deployed once for all tests here.
+fn store_of_workers() -> Result<String> {
+    static DEPLOYING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = DEPLOYING.lock().unwrap_or_else(PoisonError::into_inner);
+    let store = store().with_file_name("handoff-store");
+    for name in workers() {
+        let mut command = deploy_command(executable(), &example("hello"), &store);
+        command.args(["--name", &name]);
+        let deployed = finish(command)?;
         ensure!(deployed.status.success(), "{}", deployed.stderr);
     }
-    let _ = store();
-    Ok(own.display().to_string())
+    Ok(store.display().to_string())
 }
 
 fn start_host(id: &str, store: &str, folder: &Path) -> Result<HostProcess> {
@@ -41,7 +38,7 @@ fn start_host(id: &str, store: &str, folder: &Path) -> Result<HostProcess> {
 }
 
 fn workers() -> Vec<String> {
-    (0..12).map(|n| format!("moving-{n}")).collect()
+    (0..6).map(|n| format!("moving-{n}")).collect()
 }
 
 /// The workers that some other host than before answers for.
@@ -64,6 +61,13 @@ fn starts<'o>(outcomes: &'o [Outcome], start: &str) -> Vec<&'o str> {
     outcomes.iter().filter(is).map(|(worker, _)| worker.as_str()).collect()
 }
 
+fn until_up(fleet: &RoutedFleet) -> Result<()> {
+    wait_until(Duration::from_secs(20), "every host to be up", || {
+        let hosts = fleet.admin(Method::GET, "/hosts")?;
+        Ok(hosts["hosts"].as_array().context("hosts")?.iter().all(|host| host["health"] == "up"))
+    })
+}
+
 fn until_settled(fleet: &RoutedFleet, hosts: usize) -> Result<()> {
     wait_until(Duration::from_secs(30), "the change to be over", || {
         let ring = fleet.admin(Method::GET, "/ring")?;
@@ -77,13 +81,14 @@ fn until_settled(fleet: &RoutedFleet, hosts: usize) -> Result<()> {
 fn no_request_of_a_worker_that_moves_is_cold() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let workers = workers();
-    let store = store_with(&workers, folder.path())?;
+    let store = store_of_workers()?;
     let [a, b, c] = ["a", "b", "c"].map(|id| start_host(id, &store, folder.path()));
     let (a, b, c) = (a?, b?, c?);
     let two = [("a", a.address.as_str(), ""), ("b", b.address.as_str(), "")];
     let fleet = RoutedFleet::start(executable(), &two, REST)?;
     let names: Vec<&str> = workers.iter().map(String::as_str).collect();
     // Warm before anything moves.
+    until_up(&fleet)?;
     let before = homes(&fleet, &workers)?;
     let load = fleet.load(&names, names.len());
     load.go_on_for(100)?;
@@ -132,7 +137,7 @@ fn silent() -> Result<(TcpListener, String)> {
 fn an_heir_that_hangs_holds_nothing_up() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let workers = workers();
-    let store = store_with(&workers, folder.path())?;
+    let store = store_of_workers()?;
     let (a, c) = (start_host("a", &store, folder.path())?, start_host("c", &store, folder.path())?);
     let one = [("a", a.address.as_str(), "")];
     let rest = REST.replace("ramp_steps = 3", "ramp_steps = 1");
@@ -167,14 +172,11 @@ fn an_heir_that_hangs_holds_nothing_up() -> Result<()> {
 fn draining_a_host_hands_its_workers_over_first() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let workers = workers();
-    let store = store_with(&workers, folder.path())?;
+    let store = store_of_workers()?;
     let (a, b) = (start_host("a", &store, folder.path())?, start_host("b", &store, folder.path())?);
     let two = [("a", a.address.as_str(), ""), ("b", b.address.as_str(), "")];
     let fleet = RoutedFleet::start(executable(), &two, REST)?;
-    wait_until(Duration::from_secs(20), "both hosts to be up", || {
-        let hosts = fleet.admin(Method::GET, "/hosts")?;
-        Ok(hosts["hosts"].as_array().context("hosts")?.iter().all(|host| host["health"] == "up"))
-    })?;
+    until_up(&fleet)?;
     let before = homes(&fleet, &workers)?;
     fleet.admin(Method::POST, "/drain?host=a")?;
     for (worker, host) in &before {

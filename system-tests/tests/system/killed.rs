@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use isolate_host::store::Store;
 use rustix::process::Signal;
 use system_tests::folders::{files_below, forget_deployments, own_cache};
-use system_tests::{Host, Running, deploy, deploy_command, example, finish, wait_until};
+use system_tests::{Ended, Host, Running, deploy, deploy_command, example, finish, wait_until};
 use warmshard_config::units::WorkerName;
 
 use crate::executable;
@@ -144,8 +144,100 @@ fn limited(command: &Command, blocks: u64) -> Command {
     limited
 }
 
+/// A file system of its own size in memory; unmounted when dropped. Only root can have one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(kilobytes: u32) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        succeed(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "-o"])
+                .arg(format!("size={kilobytes}k"))
+                .args(["tmpfs"])
+                .arg(folder.path()),
+        )?;
+        Ok(Self(folder))
+    }
+
+    fn resize(&self, kilobytes: u32) -> Result<()> {
+        succeed(Command::new("mount").arg("-o").arg(format!("remount,size={kilobytes}k")).arg(self.0.path()))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let ended = command.output()?;
+    ensure!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    Ok(())
+}
+
 #[test]
-fn a_full_disk_is_a_clear_error_and_harms_nothing() -> Result<()> {
+fn a_disk_without_room_is_a_clear_error_and_harms_nothing() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        // Straight to the terminal: the test harness keeps what is printed to itself.
+        let told = "NOT TESTED: a disk without room, for only root can mount a small one; \
+            `a_file_that_cannot_grow_is_a_clear_error_and_harms_nothing` tests limited files instead\n";
+        std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes())?;
+        return Ok(());
+    }
+    const ENOUGH: u32 = 1 << 20;
+    assert!(deploy(executable(), &example("hello"), &system_tests::store())?.status.success());
+    // The store: too little for anything, for the snapshot, for what comes with it.
+    let store = SmallDisk::mount(4)?;
+    for kilobytes in [8, 4000, 20_000] {
+        store.resize(kilobytes)?;
+        assert_no_room(&finish(deploy_command(executable(), &example("hello"), store.path()))?);
+        assert_whole(store.path())?;
+        assert!(!is_deployed(store.path())?);
+    }
+    store.resize(ENOUGH)?;
+    let whole = finish(deploy_command(executable(), &example("hello"), store.path()))?;
+    assert!(whole.status.success(), "{}", whole.stderr);
+    assert!(is_deployed(store.path())?);
+    assert_eq!(leftovers(&[store.path()])?, Vec::<PathBuf>::new());
+    // Where the snapshot is written before it goes to the store.
+    let (temporary, other_store) = (SmallDisk::mount(4000)?, tempfile::tempdir()?);
+    let mut command = deploy_command(executable(), &example("hello"), other_store.path());
+    command.env("TMPDIR", temporary.path());
+    assert_no_room(&finish(command)?);
+    assert!(!is_deployed(other_store.path())?);
+    // The private cache, full once the runtime is there: what is compiled is not kept, and that is all.
+    let disk = SmallDisk::mount(ENOUGH)?;
+    let cache = own_cache(disk.path())?;
+    forget_deployments(&cache)?;
+    let used: u64 =
+        files_below(&cache)?.iter().map(|file| file.metadata().map_or(0, |found| found.len())).sum();
+    disk.resize(u32::try_from(used / 1024)? + 2000)?;
+    let mut command = deploy_command(executable(), &example("hello"), other_store.path());
+    command.env("WARMSHARD_CACHE", &cache);
+    let deployed = finish(command)?;
+    assert!(deployed.status.success(), "{}", deployed.stderr);
+    assert!(deployed.stderr.contains("cannot keep the compiled code"), "{}", deployed.stderr);
+    assert!(deployed.stderr.contains("No space left on device"), "{}", deployed.stderr);
+    assert!(is_deployed(other_store.path())?);
+    assert_eq!(leftovers(&[&cache])?, Vec::<PathBuf>::new());
+    Ok(())
+}
+
+fn assert_no_room(ended: &Ended) {
+    assert_eq!(ended.status.code(), Some(1), "{}{}", ended.stdout, ended.stderr);
+    for expected in ["error: ", "No space left on device (os error 28)"] {
+        assert!(ended.stderr.contains(expected), "no `{expected}` in:\n{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_grow_is_a_clear_error_and_harms_nothing() -> Result<()> {
     assert!(deploy(executable(), &example("hello"), &system_tests::store())?.status.success());
     let store = tempfile::tempdir()?;
     let command = deploy_command(executable(), &example("hello"), store.path());

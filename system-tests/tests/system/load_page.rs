@@ -11,7 +11,7 @@ use crate::load::output;
 const PLOTS: usize = 10;
 
 /// The browser; it is no part of the tests' own tools.
-fn browser() -> Result<String> {
+pub(crate) fn browser() -> Result<String> {
     if let Ok(named) = std::env::var("WARMSHARD_BROWSER") {
         return Ok(named);
     }
@@ -23,14 +23,15 @@ fn browser() -> Result<String> {
     )
 }
 
-fn run(browser: &str, page: &Path, arguments: &[&str]) -> Result<std::process::Output> {
+/// Opens a page without a window.
+pub(crate) fn browse(browser: &str, address: &str, arguments: &[&str]) -> Result<std::process::Output> {
     let profile = tempfile::tempdir()?;
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(["--window-size=1280,2600", "--virtual-time-budget=5000"])
         .args(arguments)
-        .arg(format!("file://{}", page.display()))
+        .arg(address)
         .output()
         .with_context(|| format!("cannot start {browser}"))?;
     ensure!(output.status.success(), "{browser}: {}", String::from_utf8_lossy(&output.stderr));
@@ -39,7 +40,7 @@ fn run(browser: &str, page: &Path, arguments: &[&str]) -> Result<std::process::O
 
 /// How bright a screenshot is on average, 0 to 1: a PNG is too much to read here, so Python's
 /// standard library does it.
-fn brightness(png: &Path) -> Result<f64> {
+pub(crate) fn brightness(png: &Path) -> Result<f64> {
     const SCRIPT: &str = "
 import struct, sys, zlib
 data = open(sys.argv[1], 'rb').read()
@@ -87,7 +88,8 @@ fn the_page_draws_its_plots_in_light_and_dark_without_errors() -> Result<()> {
     let made = output(&simulate)?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
-    let dumped = run(&browser, &page, &["--dump-dom"])?;
+    let address = format!("file://{}", page.display());
+    let dumped = browse(&browser, &address, &["--dump-dom"])?;
     let dom = String::from_utf8_lossy(&dumped.stdout);
     let said = String::from_utf8_lossy(&dumped.stderr);
     assert!(!said.contains("CONSOLE"), "{said}");
@@ -99,7 +101,7 @@ fn the_page_draws_its_plots_in_light_and_dark_without_errors() -> Result<()> {
     let shot = |name: &str, scheme: &[&str]| {
         let png = file(name);
         let screenshot = format!("--screenshot={}", png.display());
-        run(&browser, &page, &[&[screenshot.as_str()][..], scheme].concat())?;
+        browse(&browser, &address, &[&[screenshot.as_str()][..], scheme].concat())?;
         brightness(&png)
     };
     let light = shot("light.png", &[])?;

@@ -2,7 +2,9 @@
 
 mod bodies;
 mod concurrency;
+mod dashboard;
 mod deploys;
+mod etcd;
 mod faults;
 mod fleet;
 mod handoff;

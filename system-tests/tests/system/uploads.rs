@@ -135,7 +135,7 @@ fn uploads_among_hosts_that_refuse_at_random_arrive_once_each() -> Result<()> {
                 let (mut delivered, mut turned_away) = (0, 0);
                 while delivered < 4 {
                     let seed = client * 16 + delivered as u8;
-                    let (status, _, body) = upload(&http, base, flow(seed, TOTAL), seed % 2 == 0)?;
+                    let (status, _, body) = upload(&http, base, flow(seed, TOTAL), seed.is_multiple_of(2))?;
                     if status == 200 {
                         assert_whole(&body, seed, TOTAL)?;
                         delivered += 1;
