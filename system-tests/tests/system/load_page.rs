@@ -38,6 +38,19 @@ pub(crate) fn browse(browser: &str, address: &str, arguments: &[&str]) -> Result
     Ok(output)
 }
 
+/// Counts pairs of labels of one plot that lie on one another, in the page itself.
+const OVERLAPS: &str = "<script>
+let overlaps = 0;
+for (const svg of document.querySelectorAll('svg')) {
+  const boxes = [...svg.querySelectorAll('text')].map(text => text.getBoundingClientRect());
+  boxes.forEach((one, index) => boxes.slice(index + 1).forEach(other => {
+    const apart = one.right <= other.left || other.right <= one.left || one.bottom <= other.top || other.bottom <= one.top;
+    overlaps += apart ? 0 : 1;
+  }));
+}
+document.documentElement.dataset.overlaps = overlaps;
+</script>";
+
 /// How bright a screenshot is on average, 0 to 1: a PNG is too much to read here, so Python's
 /// standard library does it.
 pub(crate) fn brightness(png: &Path) -> Result<f64> {
@@ -97,6 +110,13 @@ fn the_page_draws_its_plots_in_light_and_dark_without_errors() -> Result<()> {
     let plots = dom.matches("<section data-plot=").count();
     assert!(plots >= PLOTS, "{plots} plots, expected {PLOTS}");
     assert!(dom.contains("kill host-1") && dom.matches("<path").count() >= 6);
+
+    let measured = file("measured.html");
+    std::fs::write(&measured, std::fs::read_to_string(&page)? + OVERLAPS)?;
+    let dumped = run(&browser, &measured, &["--dump-dom"])?;
+    let dom = String::from_utf8_lossy(&dumped.stdout);
+    let overlaps = dom.split("data-overlaps=\"").nth(1).and_then(|rest| rest.split('"').next());
+    assert_eq!(overlaps, Some("0"), "labels lie on one another");
 
     let shot = |name: &str, scheme: &[&str]| {
         let png = file(name);
