@@ -64,7 +64,11 @@ fn let_in(hosts: &[HostProcess]) -> Result<u64> {
 fn upload(client: &Client, base: &str, body: Flow, sized: bool) -> Result<(u16, String, String)> {
     let total = body.total as u64;
     let body = if sized { Body::sized(body, total) } else { Body::new(body) };
-    let request = client.post(format!("{base}/digest")).header("host", "faults.localhost").body(body);
+    let mut request = client.post(format!("{base}/digest")).body(body);
+    if base.starts_with("http:") {
+        // HTTP/2 takes the name from the address, and must not be told another one.
+        request = request.header("host", "faults.localhost");
+    }
     let response: Response = request.send()?;
     let host = response.headers().get("x-warmshard-host").and_then(|host| host.to_str().ok());
     Ok((response.status().as_u16(), host.unwrap_or_default().to_owned(), response.text()?))
