@@ -113,7 +113,7 @@ fn the_page_draws_its_plots_in_light_and_dark_without_errors() -> Result<()> {
 
     let measured = file("measured.html");
     std::fs::write(&measured, std::fs::read_to_string(&page)? + OVERLAPS)?;
-    let dumped = run(&browser, &measured, &["--dump-dom"])?;
+    let dumped = browse(&browser, &format!("file://{}", measured.display()), &["--dump-dom"])?;
     let dom = String::from_utf8_lossy(&dumped.stdout);
     let overlaps = dom.split("data-overlaps=\"").nth(1).and_then(|rest| rest.split('"').next());
     assert_eq!(overlaps, Some("0"), "labels lie on one another");
