@@ -545,7 +545,13 @@ async fn stopping_lets_requests_end_and_takes_no_more() {
     until(|| server.host.telemetry.counters()["starts_cold"] == 1).await;
     stop.send(()).unwrap();
     until(|| server.host.intake() == Intake::Draining).await;
-    assert!(TcpStream::connect(addr).await.is_err());
+    // Requests are refused first, connections after the notice.
+    let closed = async {
+        while TcpStream::connect(addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), closed).await.expect("the listener closes");
     release.send_replace(true);
     assert_eq!(busy.await.unwrap(), "done");
     let server = Arc::into_inner(server).unwrap();
