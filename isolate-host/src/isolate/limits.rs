@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Limits of one isolate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +40,19 @@ pub struct CpuLimitExceeded {
     pub limit: Duration,
 }
 
-/// Counts the time a guest's calls spend on a thread; waiting does not count.
+/// Counts the CPU time a guest's calls use; waiting does not count, neither for something to happen
+/// nor, on a host with more to do than it has processors, for a processor.
+///
+/// A poll stays on one thread, so the thread's own clock tells it. Reading that clock is a system
+/// call, which is why it happens twice a poll and not oftener.
 #[derive(Debug, Default)]
 pub struct CpuMeter {
     /// Nanoseconds of finished polls, over the isolate's life.
     total: AtomicU64,
     /// `total` when the running call began.
     call_began_at: AtomicU64,
-    /// When the running poll began, in nanoseconds of the meter's clock; 0 when none is running, as
-    /// while an isolate is restored.
+    /// When the running poll began, by the clock of its thread; 0 when none is running, as while an
+    /// isolate is restored.
     poll_began: AtomicU64,
 }
 
@@ -56,23 +62,23 @@ impl CpuMeter {
         self.call_began_at.store(self.total.load(Ordering::Relaxed), Ordering::Relaxed);
         let mut call = std::pin::pin!(call);
         std::future::poll_fn(|context| {
-            let began = nanos_now();
+            let began = thread_nanos();
             self.poll_began.store(began, Ordering::Relaxed);
             let polled = call.as_mut().poll(context);
-            self.total.fetch_add(nanos_now().saturating_sub(began), Ordering::Relaxed);
+            self.total.fetch_add(thread_nanos().saturating_sub(began), Ordering::Relaxed);
             self.poll_began.store(0, Ordering::Relaxed);
             polled
         })
         .await
     }
 
-    /// CPU time of the call that is running right now.
+    /// CPU time of the call that is running right now, asked by its own thread.
     pub fn this_call(&self) -> Duration {
         let finished = self.total.load(Ordering::Relaxed) - self.call_began_at.load(Ordering::Relaxed);
         Duration::from_nanos(finished) + self.this_poll()
     }
 
-    /// CPU time since the isolate was made, asked while a call is running.
+    /// CPU time since the isolate was made, asked by the thread of the call that is running.
     pub fn so_far(&self) -> Duration {
         self.total() + self.this_poll()
     }
@@ -80,7 +86,7 @@ impl CpuMeter {
     fn this_poll(&self) -> Duration {
         match self.poll_began.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
-            began => Duration::from_nanos(nanos_now().saturating_sub(began)),
+            began => Duration::from_nanos(thread_nanos().saturating_sub(began)),
         }
     }
 
@@ -90,19 +96,19 @@ impl CpuMeter {
     }
 }
 
-/// Nanoseconds since the first call of this; never 0.
-fn nanos_now() -> u64 {
-    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    BEGAN.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1
+/// CPU time of the calling thread in nanoseconds; never 0.
+fn thread_nanos() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 + 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pass(time: Duration) {
-        let began = Instant::now();
-        while began.elapsed() < time {
+    fn compute(time: Duration) {
+        let began = thread_nanos();
+        while u128::from(thread_nanos() - began) < time.as_nanos() {
             std::hint::spin_loop();
         }
     }
@@ -110,20 +116,26 @@ mod tests {
     #[tokio::test]
     async fn only_time_in_calls_counts() {
         let meter = CpuMeter::default();
-        nanos_now();
-        pass(Duration::from_millis(5));
+        compute(Duration::from_millis(5));
         assert_eq!((meter.this_call(), meter.so_far()), (Duration::ZERO, Duration::ZERO));
         let during = meter
             .measure(async {
-                pass(Duration::from_millis(2));
+                compute(Duration::from_millis(2));
                 tokio::task::yield_now().await;
-                pass(Duration::from_millis(2));
+                compute(Duration::from_millis(2));
                 meter.this_call()
             })
             .await;
         assert!(during >= Duration::from_millis(4), "{during:?}");
-        pass(Duration::from_millis(5));
+        compute(Duration::from_millis(5));
         assert_eq!((meter.this_call(), meter.so_far()), (meter.total(), meter.total()));
         assert!(meter.total() >= during);
+    }
+
+    #[tokio::test]
+    async fn time_without_a_processor_does_not_count() {
+        let meter = CpuMeter::default();
+        meter.measure(async { std::thread::sleep(Duration::from_millis(200)) }).await;
+        assert!(meter.total() < Duration::from_millis(100), "{:?}", meter.total());
     }
 }
