@@ -165,7 +165,8 @@ impl Engine {
         // The plan keeps it alive: the cache need not.
         code.forget(&key);
         let layers = self.layers(&deployment.files)?;
-        let plan = Plan::new(self.program.clone(), snapshot, memory, layers, libraries)?;
+        let Snapshot { manifest, files, .. } = snapshot;
+        let plan = Plan::new(self.program.clone(), manifest, files, memory, layers, libraries)?;
         let resume = self.resume_event(&deployment);
         let config = config_value(&deployment.worker, &deployment.config, "serving");
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);

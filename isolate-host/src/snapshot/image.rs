@@ -1,6 +1,7 @@
 //! Linear memory as a wasm module: wasmtime maps its one data segment copy-on-write.
 
-use wasm_encoder::{ConstExpr, DataSection, ExportKind, ExportSection, MemorySection, MemoryType, Module};
+use wasm_encoder::{ConstExpr, DataSection, ExportKind, ExportSection, MemorySection, MemoryType};
+use wasmtime::{Instance, Memory, Module, Store};
 
 const PAGE: usize = 65536;
 const HOST_PAGE: usize = 4096;
@@ -22,9 +23,30 @@ pub fn memory_module(image: &[u8]) -> Vec<u8> {
     let mut data = DataSection::new();
     let used = used_range(image);
     data.active(0, &ConstExpr::i32_const(used.start as i32), image[used].iter().copied());
-    let mut module = Module::new();
+    let mut module = wasm_encoder::Module::new();
     module.section(&memories).section(&exports).section(&data);
     module.finish()
+}
+
+/// An image to read: a memory nothing ever runs on, so its pages stay those the isolates share.
+pub struct Original {
+    store: Store<()>,
+    memory: Memory,
+}
+
+impl Original {
+    /// Maps the image that `module`, made by [`memory_module`], holds.
+    pub fn map(module: &Module) -> wasmtime::Result<Self> {
+        let mut store = Store::new(module.engine(), ());
+        let memory = Instance::new(&mut store, module, &[])?
+            .get_memory(&mut store, "memory")
+            .ok_or_else(|| wasmtime::format_err!("the memory module exports no memory"))?;
+        Ok(Self { store, memory })
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.memory.data(&self.store)
+    }
 }
 
 /// From the first page that is not all zeros to the last one.
@@ -45,5 +67,13 @@ mod tests {
         image[HOST_PAGE + 5] = 1;
         assert_eq!(used_range(&image), HOST_PAGE..2 * HOST_PAGE);
         assert_eq!(used_range(&[0; HOST_PAGE]), 0..0);
+    }
+
+    #[test]
+    fn what_is_mapped_is_the_image() {
+        let mut image = vec![0; 2 * PAGE];
+        image[HOST_PAGE..PAGE + 7].fill(3);
+        let module = Module::new(&wasmtime::Engine::default(), memory_module(&image)).unwrap();
+        assert!(Original::map(&module).unwrap().bytes() == image);
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use wasmtime::{Extern, Module, ModuleExport, Ref, Store, Val};
 
 use super::check::check_files;
-use super::format::Snapshot;
+use super::image::Original;
 use super::manifest::{Manifest, Mismatch};
 use super::renew::Changed;
 use crate::emscripten::clock::Clock;
@@ -35,6 +35,8 @@ pub enum PlanError {
     Unbound(#[from] bind::Unbound),
     #[error("the snapshot's files cannot be read")]
     Files(#[from] files::CodecError),
+    #[error("the image cannot be mapped")]
+    Image(#[source] wasmtime::Error),
 }
 
 /// Everything restoring one deployment needs.
@@ -49,8 +51,8 @@ pub struct Plan {
     libraries: Vec<PlannedLibrary>,
     appended: Vec<(u32, Planned)>,
     globals: Vec<(ModuleExport, i32)>,
-    /// Linear memory as the snapshot has it, for isolates that are used again.
-    image: Bytes,
+    /// What renewing compares with.
+    original: Original,
 }
 
 /// The store of an isolate that has ended, as it was left.
@@ -75,17 +77,17 @@ enum Planned {
 }
 
 impl Plan {
-    /// Turns a snapshot that fits into a plan. `memory` is the image as a compiled module.
+    /// Turns a snapshot that fits into a plan. `memory` is its image as a compiled module.
     pub fn new(
         program: Arc<Program>,
-        snapshot: Snapshot,
+        manifest: Manifest,
+        files: Bytes,
         memory: Module,
         layers: Vec<Layer>,
         all_libraries: Libraries,
     ) -> Result<Self, PlanError> {
-        let manifest = snapshot.manifest;
-        let image = snapshot.image;
-        let overlay = files::decode_overlay(snapshot.files)?;
+        let original = Original::map(&memory).map_err(PlanError::Image)?;
+        let overlay = files::decode_overlay(files)?;
         check_files(&manifest, &layers, &overlay)?;
         let loaded = find_libraries(&manifest, &all_libraries)?;
         let mut libraries = Vec::with_capacity(loaded.len());
@@ -116,7 +118,7 @@ impl Plan {
             libraries,
             appended,
             globals,
-            image,
+            original,
         })
     }
 
@@ -137,13 +139,13 @@ impl Plan {
     /// has changed than can be undone: memory or table have grown, or a library was loaded.
     pub fn park(&self, store: Store<Guest>) -> std::io::Result<Option<Parked>> {
         let parts = store.data().parts();
-        let unchanged = parts.memory.data_size(&store) == self.image.len()
+        let unchanged = parts.memory.data_size(&store) == self.original.bytes().len()
             && parts.table.size(&store) == u64::from(self.manifest.table_size)
             && store.data().links.libraries.len() == self.libraries.len();
         if !unchanged {
             return Ok(None);
         }
-        let changed = Changed::find(parts.memory.data(&store), &self.image)?;
+        let changed = Changed::find(parts.memory.data(&store), self.original.bytes())?;
         tracing::debug!(worker = %self.manifest.worker, bytes = changed.bytes(), "an isolate ended well");
         Ok(Some(Parked { store, changed }))
     }
