@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 use wasmtime::Store;
 
@@ -57,10 +58,8 @@ pub enum RestoreError {
 impl RestoreError {
     /// Tells what to do about a kernel that maps nothing any more.
     fn new(error: &wasmtime::Error) -> Self {
-        /// ENOMEM: no memory, or no mapping.
-        const NO_MEMORY: &str = "os error 12";
         let text = format!("{error:#}");
-        if !text.contains(NO_MEMORY) {
+        if !error.chain().any(is_out_of_memory) {
             return Self::Wasm(text);
         }
         let found = std::fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count());
@@ -70,6 +69,15 @@ impl RestoreError {
             Some(most) if found + 64 >= most => Self::Mappings { found, most },
             _ => Self::Memory(text),
         }
+    }
+}
+
+/// Whether the kernel said ENOMEM: no memory, or no mapping.
+fn is_out_of_memory(cause: &(dyn std::error::Error + 'static)) -> bool {
+    match (cause.downcast_ref::<Errno>(), cause.downcast_ref::<std::io::Error>()) {
+        (Some(&errno), _) => errno == Errno::NOMEM,
+        (None, Some(error)) => error.raw_os_error() == Some(Errno::NOMEM.raw_os_error()),
+        (None, None) => false,
     }
 }
 
