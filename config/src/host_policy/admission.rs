@@ -49,6 +49,17 @@ pub enum Intake {
     Draining,
 }
 
+impl Intake {
+    /// Why everything is refused that would be more work, if it is.
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Open => None,
+            Self::Full => Some(Refusal::TooManyRequests),
+            Self::Draining => Some(Refusal::Draining),
+        }
+    }
+}
+
 /// Decides from a request's head.
 pub fn admit(head: Head<'_>, key: &FleetKey, intake: Intake) -> Verdict {
     if head.worker.is_none() && head.path == control::HEALTHZ {
@@ -67,11 +78,7 @@ pub fn admit(head: Head<'_>, key: &FleetKey, intake: Intake) -> Verdict {
         Ok(worker) => worker,
         Err(error) => return Verdict::Deny(Denial::BadWorker(error)),
     };
-    match intake {
-        Intake::Open => Verdict::Serve(worker),
-        Intake::Full => Verdict::Refuse(Refusal::TooManyRequests),
-        Intake::Draining => Verdict::Refuse(Refusal::Draining),
-    }
+    intake.refusal().map_or(Verdict::Serve(worker), Verdict::Refuse)
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ pub struct Telemetry {
     faults: [Tally; 6],
     snapshots_refused: [Tally; 5],
     prewarms: [Tally; PrewarmState::ALL.len()],
+    prewarms_refused: Tally,
     prewarms_failed: Tally,
     restores_failed: Tally,
     prepares_failed: Tally,
@@ -155,11 +156,17 @@ impl Telemetry {
                     "Workers to be warm ahead of need, by outcome",
                 )
             }),
+            prewarms_refused: make.tally(
+                "prewarms_refused",
+                "",
+                "",
+                "Workers to be warm ahead of need for which there was no room",
+            ),
             prewarms_failed: make.tally(
                 "prewarms_failed",
                 "",
                 "",
-                "Workers to be warm ahead of need for which there was no room, or no isolate to be had",
+                "Workers to be warm ahead of need for which no isolate was to be had",
             ),
             restores_failed: make.tally("restores_failed", "", "", "Restores that failed"),
             prepares_failed: make.tally("prepares_failed", "", "", "Deployments that could not be prepared"),
@@ -203,6 +210,10 @@ impl Telemetry {
 
     pub fn prewarmed(&self, state: PrewarmState) {
         find(&self.prewarms, &PrewarmState::ALL, state).add(1);
+    }
+
+    pub fn prewarm_refused(&self) {
+        self.prewarms_refused.add(1);
     }
 
     pub fn prewarm_failed(&self) {
@@ -258,6 +269,7 @@ impl Telemetry {
             &self.prewarms,
         ];
         let single = [
+            &self.prewarms_refused,
             &self.prewarms_failed,
             &self.restores_failed,
             &self.prepares_failed,

@@ -13,7 +13,6 @@
 //! mapping ends the process.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write as _};
@@ -21,6 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
+use warmshard_config::units::hex;
 use wasmtime::{Engine, Module};
 
 use super::sealed::SealedFile;
@@ -217,13 +217,6 @@ impl<R: Read> Read for Hashed<R> {
 /// Hex SHA-256 of some bytes: how content is named everywhere.
 pub fn content_key(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn engine_key(engine: &Engine) -> String {

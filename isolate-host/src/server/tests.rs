@@ -510,6 +510,8 @@ async fn nobody_makes_room_for_a_spare_who_was_just_called() {
     server.control(Method::POST, "/_warmshard/drain").await;
     let (status, _) = server.control(Method::POST, "/_warmshard/prewarm?worker=hello").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "a host that is being emptied gets no spares");
+    let counters = server.host.telemetry.counters();
+    assert_eq!((counters["prewarms_refused"], counters["prewarms_failed"]), (2, 0));
 }
 
 #[tokio::test]
