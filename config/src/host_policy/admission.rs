@@ -46,6 +46,8 @@ pub enum Intake {
     Open,
     /// As many requests as it may have are in flight.
     Full,
+    /// It takes more memory than it may.
+    OutOfMemory,
     Draining,
 }
 
@@ -55,6 +57,7 @@ impl Intake {
         match self {
             Self::Open => None,
             Self::Full => Some(Refusal::TooManyRequests),
+            Self::OutOfMemory => Some(Refusal::OutOfMemory),
             Self::Draining => Some(Refusal::Draining),
         }
     }
@@ -128,6 +131,13 @@ mod tests {
         let draining = verdict("/", Some(KEY), Some("hello"), Intake::Draining);
         assert_eq!(draining, Verdict::Refuse(Refusal::Draining));
         assert_eq!(verdict(control::STATUS, Some(KEY), None, Intake::Draining), Verdict::Control);
+    }
+
+    #[test]
+    fn a_host_without_memory_refuses_from_the_head_alone_but_answers_the_fleet() {
+        let of = |path, worker| verdict(path, Some(KEY), worker, Intake::OutOfMemory);
+        assert_eq!(of("/", Some("hello")), Verdict::Refuse(Refusal::OutOfMemory));
+        assert_eq!(of(control::EVICT, None), Verdict::Control);
     }
 
     #[test]

@@ -106,6 +106,11 @@ impl CodeCache {
         self.loaded.lock().expect("no panic while held").remove(key);
     }
 
+    /// Bytes of the files in memory that loaded modules are mapped from.
+    pub fn mapped(&self) -> u64 {
+        self.loaded.lock().expect("no panic while held").values().map(mapped).sum()
+    }
+
     fn get_loaded(&self, key: &str) -> Option<Module> {
         self.loaded.lock().expect("no panic while held").get(key).cloned()
     }
@@ -153,6 +158,12 @@ impl CodeCache {
         let loaded = unsafe { Module::deserialize_open_file(&self.engine, code.into_file()) };
         loaded.map_err(|error| CompileError::Load { name: name.to_owned(), reason: format!("{error:#}") })
     }
+}
+
+/// Bytes of the file in memory that a module is mapped from.
+pub(crate) fn mapped(module: &Module) -> u64 {
+    let range = module.image_range();
+    (range.end as usize - range.start as usize) as u64
 }
 
 fn memory(name: &str) -> impl FnOnce(io::Error) -> CompileError {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use warmshard_config::host_policy::Refusal;
+use warmshard_config::host_policy::memory::Pressure;
 use warmshard_config::units::WorkerName;
 use warmshard_config::wire::{PrewarmState, Prewarmed};
 
@@ -37,6 +39,9 @@ async fn wait_for<R: Runtime>(
     // What takes no requests needs no spares.
     if let Some(refusal) = host.intake().refusal() {
         return Err(Failure::Refused(refusal));
+    }
+    if host.memory.pressure() > Pressure::None {
+        return Err(Failure::Refused(Refusal::OutOfMemory));
     }
     // In a task of its own: a caller that hangs up does not stop what others may wait for.
     let task = tokio::spawn({
