@@ -9,6 +9,7 @@
 //! is told and tells what came of it.
 
 pub mod admission;
+pub mod memory;
 pub mod pool;
 pub mod prepared;
 
@@ -22,18 +23,22 @@ pub enum Refusal {
     AtCapacity,
     /// As many requests in flight as the host may have.
     TooManyRequests,
+    /// As much memory as the host may take, or more.
+    OutOfMemory,
     /// The host is shutting down.
     Draining,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 3] = [Self::AtCapacity, Self::TooManyRequests, Self::Draining];
+    pub const ALL: [Refusal; 4] =
+        [Self::AtCapacity, Self::TooManyRequests, Self::OutOfMemory, Self::Draining];
 
     /// The word in the header that says so, and the label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AtCapacity => "at_capacity",
             Self::TooManyRequests => "too_many_requests",
+            Self::OutOfMemory => "out_of_memory",
             Self::Draining => "draining",
         }
     }

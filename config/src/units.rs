@@ -325,6 +325,13 @@ impl fmt::Debug for Password {
     }
 }
 
+/// Bytes as lowercase hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let pairs = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    pairs.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
 /// Why a duration was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("found `{0}`, expected a number and a unit, as in `500ms`, `1.5s`, `10m` or `1h`")]
@@ -362,6 +369,12 @@ mod tests {
         for (name, found) in [("-a", '-'), ("A", 'A'), ("a.b", '.'), ("a/b", '/'), ("a\0", '\0')] {
             assert_eq!(WorkerName::parse(name), Err(NameError::Character { name: name.into(), found }));
         }
+    }
+
+    #[test]
+    fn hex_digits() {
+        assert_eq!(hex(&[]), "");
+        assert_eq!(hex(&[0x00, 0x0f, 0xa1, 0xff]), "000fa1ff");
     }
 
     #[test]

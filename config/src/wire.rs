@@ -253,9 +253,21 @@ pub struct HostStatus {
     pub host_id: HostId,
     pub in_flight: u32,
     pub isolates: Vec<IsolateGroup>,
+    #[serde(default)]
+    pub memory: MemoryStatus,
     /// Totals since the host started, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+}
+
+/// What a host takes of the machine's memory, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    pub used: u64,
+    /// From here on idle isolates are dropped.
+    pub soft_limit: u64,
+    /// From here on requests are refused.
+    pub hard_limit: u64,
 }
 
 /// The isolates of one deployment on a host.

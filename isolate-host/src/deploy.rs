@@ -21,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use warmshard_config::units::{DeploymentId, WorkerName};
+use warmshard_config::units::{DeploymentId, WorkerName, hex};
 use warmshard_config::worker_config::{Problem, WorkerConfig};
 
 pub use lock_file::{LOCK_FILE, LockError};
@@ -197,8 +197,7 @@ fn deployment_id(config: &WorkerConfig, archive: &[u8], runtime: &str) -> Deploy
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    DeploymentId::parse(&hex).expect("64 lowercase hex digits")
+    DeploymentId::parse(&hex(&hasher.finalize())).expect("64 lowercase hex digits")
 }
 
 /// Shows a path as the user wrote it, or where it leads when that says nothing.

@@ -6,6 +6,7 @@ pub mod deploy;
 pub mod emscripten;
 pub mod isolate;
 pub mod linker;
+pub mod machine;
 pub mod pool;
 pub mod progress;
 pub mod pyodide;

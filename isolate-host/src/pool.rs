@@ -14,9 +14,11 @@ mod capture_again;
 mod deployments;
 mod engine;
 mod isolates;
+mod memory;
 mod telemetry;
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ pub(crate) use deployments::chain;
 pub use deployments::{Deployments, Ready, ResolveError};
 pub use engine::EngineRuntime;
 pub use isolates::{Isolates, Lease, LeaseError};
+pub use memory::Memory;
 pub use telemetry::{EvictionCause, FaultKind, Telemetry};
 
 use crate::isolate::{BoxError, GuestFault, RequestBody, ResponseBody};
@@ -57,6 +60,12 @@ pub trait Runtime: Send + Sync + 'static {
         &self,
         prepared: &Arc<Self::Prepared>,
     ) -> impl Future<Output = Result<Self::Instance, BoxError>> + Send;
+
+    /// Bytes of memory that isolates, prepared deployments and the process itself take; quick.
+    fn memory_used(&self) -> io::Result<u64>;
+
+    /// Gives back what is only kept to be quicker next time.
+    fn let_go_of_spares(&self);
 }
 
 /// One isolate. Clones are the same isolate.

@@ -17,20 +17,24 @@ mod listen;
 mod prewarm;
 mod replay;
 mod respond;
+mod upkeep;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use warmshard_config::host_policy::admission::Intake;
+use warmshard_config::host_policy::memory::{MemoryLimits, Pressure};
 use warmshard_config::host_policy::pool::PoolLimits;
 use warmshard_config::units::{FleetKey, HostId};
 
 pub use listen::{Shutdown, serve};
+pub use upkeep::upkeep;
 
-use crate::pool::{Deployments, Isolates, Runtime, Telemetry};
+use crate::pool::{Deployments, Isolates, Memory, Runtime, Telemetry};
 
 /// How much a host keeps.
 #[derive(Debug, Clone, Copy)]
@@ -38,15 +42,21 @@ pub struct HostLimits {
     pub pool: PoolLimits,
     /// Deployments ready to be restored that have no isolate; the others come on top.
     pub prepared: NonZeroUsize,
+    pub memory: MemoryLimits,
+    /// Isolates that nobody has used for so long are dropped; `None` for never.
+    pub hibernate_after: Option<Duration>,
 }
 
 /// Everything requests share.
 pub struct Host<R: Runtime> {
     id: HostId,
     key: ArcSwap<FleetKey>,
+    runtime: Arc<R>,
     deployments: Arc<Deployments<R>>,
     isolates: Arc<Isolates<R::Instance>>,
     telemetry: Arc<Telemetry>,
+    memory: Arc<Memory>,
+    hibernate_after: Option<Duration>,
     leases: Arc<leases::Leases<R::Instance>>,
     draining: AtomicBool,
     /// More requests in flight are refused; zero for no such limit.
@@ -57,14 +67,23 @@ impl<R: Runtime> Host<R> {
     pub fn new(id: HostId, key: FleetKey, limits: HostLimits, runtime: Arc<R>) -> Arc<Self> {
         let telemetry = Arc::new(Telemetry::new());
         let isolates = Isolates::new(limits.pool, Arc::clone(&telemetry));
-        let deployments =
-            Deployments::new(runtime, Arc::clone(&isolates), Arc::clone(&telemetry), limits.prepared);
+        let memory = Arc::new(Memory::new(limits.memory));
+        let deployments = Deployments::new(
+            Arc::clone(&runtime),
+            Arc::clone(&isolates),
+            Arc::clone(&telemetry),
+            Arc::clone(&memory),
+            limits.prepared,
+        );
         Arc::new(Self {
             id,
             key: ArcSwap::from_pointee(key),
+            runtime,
             deployments,
             isolates,
             telemetry,
+            memory,
+            hibernate_after: limits.hibernate_after,
             leases: leases::Leases::new(),
             draining: AtomicBool::new(false),
             most_in_flight: AtomicU32::new(0),
@@ -89,6 +108,9 @@ impl<R: Runtime> Host<R> {
     fn intake(&self) -> Intake {
         if self.draining.load(Ordering::Relaxed) {
             return Intake::Draining;
+        }
+        if self.memory.pressure() == Pressure::Hard {
+            return Intake::OutOfMemory;
         }
         let most = self.most_in_flight.load(Ordering::Relaxed);
         if most > 0 && self.isolates.load().in_flight >= most { Intake::Full } else { Intake::Open }

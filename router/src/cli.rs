@@ -61,7 +61,7 @@ struct Start {
     /// When this router is ready, the one before it accepts no more and ends. Start the next
     /// version with the same path to replace this one.
     #[arg(long, value_name = "PATH")]
-    handover: Option<PathBuf>,
+    upgrade_socket: Option<PathBuf>,
 
     /// Stop when standard input ends, as it does when the parent process dies
     #[arg(long)]
@@ -195,8 +195,8 @@ fn serve(start: Start) -> ExitCode {
     let program = start.isolate_host.map_or_else(HostProgram::own, |path| Ok(HostProgram::at(path)));
     let outcome = program.map_err(Into::into).and_then(|program| {
         let leash = if start.exit_with_parent { Leash::StandardInput } else { Leash::None };
-        let (ready_file, handover) = (start.ready_file, start.handover);
-        server::run(server::Start { file, text, settings, program, ready_file, handover, leash })
+        let (ready_file, upgrade_socket) = (start.ready_file, start.upgrade_socket);
+        server::run(server::Start { file, text, settings, program, ready_file, upgrade_socket, leash })
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

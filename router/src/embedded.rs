@@ -85,6 +85,7 @@ impl Embedded {
         let mut command = self.program.command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--exit-with-parent"]);
         command.arg("--host-id").arg(host.id().as_str());
+        command.arg("--hosts-here").arg(self.settings.hosts.len().to_string());
         if let Some(store) = &self.settings.store {
             command.arg("--store").arg(store);
         }

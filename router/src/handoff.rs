@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use warmshard_config::units::{FleetKey, HostId, WorkerName};
-use warmshard_config::wire::{Prewarmed, control};
+use warmshard_config::wire::PrewarmState;
 
 use crate::fleet::{Host, Move};
-use crate::host_client::{Call, CallError};
-use crate::metric;
+use crate::host_client::CallError;
+use crate::{host_client, metric};
 
 /// A hand-off under way; given up when dropped.
 #[derive(Debug)]
@@ -156,24 +156,16 @@ impl Outcome {
 }
 
 async fn ask(heir: &Host, worker: &WorkerName, key: &FleetKey, timeout: Duration) -> Outcome {
-    use warmshard_config::wire::PrewarmState;
     let Some(place) = heir.place() else { return Outcome::Failed };
-    let path = format!("{}?worker={worker}", control::PREWARM);
-    let call = Call { address: place.address, method: Method::POST, path: &path, key: Some(key), timeout };
-    match call.send().await {
-        Ok(answer) => match serde_json::from_slice::<Prewarmed>(&answer).map(|answer| answer.state) {
-            Ok(PrewarmState::Warm) => Outcome::Warm,
-            Ok(PrewarmState::Restored) => Outcome::Restored,
-            Ok(PrewarmState::Preparing) => Outcome::Preparing,
-            Err(error) => failed(heir, worker, &error),
-        },
+    match host_client::prewarm(place.address, worker, key, timeout).await {
+        Ok(PrewarmState::Warm) => Outcome::Warm,
+        Ok(PrewarmState::Restored) => Outcome::Restored,
+        Ok(PrewarmState::Preparing) => Outcome::Preparing,
         Err(CallError::Status(StatusCode::SERVICE_UNAVAILABLE)) => Outcome::Refused,
         Err(CallError::Late(_)) => Outcome::Late,
-        Err(error) => failed(heir, worker, &error),
+        Err(error) => {
+            tracing::debug!(host = %heir.id(), %worker, %error, "a worker was not handed over");
+            Outcome::Failed
+        }
     }
-}
-
-fn failed(heir: &Host, worker: &WorkerName, error: &dyn std::error::Error) -> Outcome {
-    tracing::debug!(host = %heir.id(), %worker, %error, "a worker was not handed over");
-    Outcome::Failed
 }

@@ -9,8 +9,8 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use warmshard_config::units::FleetKey;
-use warmshard_config::wire;
+use warmshard_config::units::{FleetKey, WorkerName};
+use warmshard_config::wire::{self, PrewarmState, Prewarmed, control};
 
 /// No control endpoint answers with more than this.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -27,6 +27,8 @@ pub(crate) enum CallError {
     Late(Duration),
     #[error("found status {0}, expected 200")]
     Status(StatusCode),
+    #[error("the answer is not what this call is answered with")]
+    Garbled(#[source] serde_json::Error),
 }
 
 /// One call: where, what, who and how long.
@@ -38,6 +40,19 @@ pub(crate) struct Call<'c> {
     /// `None` for the one endpoint that needs no key.
     pub(crate) key: Option<&'c FleetKey>,
     pub(crate) timeout: Duration,
+}
+
+/// Has a host see to it that a worker's next request finds an isolate, and waits for that.
+pub(crate) async fn prewarm(
+    address: SocketAddr,
+    worker: &WorkerName,
+    key: &FleetKey,
+    timeout: Duration,
+) -> Result<PrewarmState, CallError> {
+    let path = format!("{}?worker={worker}", control::PREWARM);
+    let answer = Call { address, method: Method::POST, path: &path, key: Some(key), timeout }.send().await?;
+    let prewarmed = serde_json::from_slice::<Prewarmed>(&answer).map_err(CallError::Garbled)?;
+    Ok(prewarmed.state)
 }
 
 impl Call<'_> {

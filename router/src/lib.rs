@@ -20,7 +20,6 @@ mod embedded;
 mod etcd;
 mod fleet;
 mod handoff;
-mod handover;
 mod host_client;
 mod listeners;
 mod metric;
@@ -36,6 +35,7 @@ mod shutdown;
 mod surroundings;
 mod telemetry;
 mod tls;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

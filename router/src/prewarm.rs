@@ -8,16 +8,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use warmshard_config::placement::Asked;
 use warmshard_config::prewarm::Recent;
 use warmshard_config::units::WorkerName;
-use warmshard_config::wire::{Prewarmed, control};
+use warmshard_config::wire::PrewarmState;
 
 use crate::fleet::{Fleet, Host, Place};
-use crate::host_client::{Call, CallError};
-use crate::metric;
+use crate::host_client::CallError;
 use crate::shutdown::Gauge;
+use crate::{host_client, metric};
 
 /// A host that takes longer to answer is no help to the request.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -54,22 +54,19 @@ impl Prewarmer {
         let Some(place) = host.place() else { return };
         let key = roster.traffic.key.clone();
         tokio::spawn(async move {
-            let path = format!("{}?worker={worker}", control::PREWARM);
-            let method = Method::POST;
-            let call = Call { address: place.address, method, path: &path, key: Some(&key), timeout: LIMIT };
-            let answer = call.send().await;
-            note(&worker, &host, place, &answer.map(|body| serde_json::from_slice(&body).ok()));
+            let answer = host_client::prewarm(place.address, &worker, &key, LIMIT).await;
+            note(&worker, &host, place, &answer);
             drop(raised);
         });
     }
 }
 
-fn note(worker: &WorkerName, host: &Host, place: Place, answer: &Result<Option<Prewarmed>, CallError>) {
+fn note(worker: &WorkerName, host: &Host, place: Place, answer: &Result<PrewarmState, CallError>) {
     let outcome = match answer {
-        Ok(Some(prewarmed)) => prewarmed.state.as_str(),
+        Ok(state) => state.as_str(),
         Err(CallError::Status(StatusCode::NOT_FOUND)) => "unknown",
         Err(CallError::Status(StatusCode::SERVICE_UNAVAILABLE)) => "refused",
-        Ok(None) | Err(_) => "failed",
+        Err(_) => "failed",
     };
     metric::prewarmed(outcome);
     match answer {

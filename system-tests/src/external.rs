@@ -229,7 +229,7 @@ fn get(client: &Client, data: &str, worker: &str, path: &str) -> Result<Reply> {
 fn start_router(executable: &Path, folder: &Path, log: &str) -> Result<Running> {
     let mut command = program(executable, "router");
     command.arg("--config").arg(folder.join("shard.toml")).arg("--ready-file").arg(folder.join("ready.json"));
-    command.arg("--handover").arg(folder.join("router.sock"));
+    command.arg("--upgrade-socket").arg(folder.join("router.sock"));
     command.env("SYSTEM_TEST_KEY", KEY);
     let mut router = Running::start(command, folder.join(log))?;
     wait_until(Duration::from_secs(60), "the router to be ready", || {

@@ -3,6 +3,7 @@
 //! Tests share one private cache and one store below `target/tmp`, so that Pyodide is
 //! compiled and each worker deployed once. Everything else is a test's own.
 
+pub mod browser;
 pub mod certificates;
 mod deploy;
 mod external;

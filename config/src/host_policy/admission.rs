@@ -46,7 +46,21 @@ pub enum Intake {
     Open,
     /// As many requests as it may have are in flight.
     Full,
+    /// It takes more memory than it may.
+    OutOfMemory,
     Draining,
+}
+
+impl Intake {
+    /// Why everything is refused that would be more work, if it is.
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Open => None,
+            Self::Full => Some(Refusal::TooManyRequests),
+            Self::OutOfMemory => Some(Refusal::OutOfMemory),
+            Self::Draining => Some(Refusal::Draining),
+        }
+    }
 }
 
 /// Decides from a request's head.
@@ -67,11 +81,7 @@ pub fn admit(head: Head<'_>, key: &FleetKey, intake: Intake) -> Verdict {
         Ok(worker) => worker,
         Err(error) => return Verdict::Deny(Denial::BadWorker(error)),
     };
-    match intake {
-        Intake::Open => Verdict::Serve(worker),
-        Intake::Full => Verdict::Refuse(Refusal::TooManyRequests),
-        Intake::Draining => Verdict::Refuse(Refusal::Draining),
-    }
+    intake.refusal().map_or(Verdict::Serve(worker), Verdict::Refuse)
 }
 
 #[cfg(test)]
@@ -121,6 +131,13 @@ mod tests {
         let draining = verdict("/", Some(KEY), Some("hello"), Intake::Draining);
         assert_eq!(draining, Verdict::Refuse(Refusal::Draining));
         assert_eq!(verdict(control::STATUS, Some(KEY), None, Intake::Draining), Verdict::Control);
+    }
+
+    #[test]
+    fn a_host_without_memory_refuses_from_the_head_alone_but_answers_the_fleet() {
+        let of = |path, worker| verdict(path, Some(KEY), worker, Intake::OutOfMemory);
+        assert_eq!(of("/", Some("hello")), Verdict::Refuse(Refusal::OutOfMemory));
+        assert_eq!(of(control::EVICT, None), Verdict::Control);
     }
 
     #[test]

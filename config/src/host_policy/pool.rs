@@ -13,7 +13,10 @@
 //! ```
 //!
 //! A slot can also be restored ahead of need. It is a spare until its first request
-//! comes, and makes room for others like any idle one.
+//! comes, and makes room for others like any idle one. `relief` is about those that go without
+//! another one in their place.
+
+mod relief;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

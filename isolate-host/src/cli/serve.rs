@@ -12,12 +12,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use warmshard_config::host_policy::memory::MemoryLimits;
 use warmshard_config::host_policy::pool::PoolLimits;
 use warmshard_config::units::{FleetKey, HostId, parse_duration};
 
 use super::{CommandResult, logging, places};
 use crate::cache::CacheDir;
 use crate::isolate::{Engine, EngineOptions, Limits};
+use crate::machine;
 use crate::pool::{EngineRuntime, Runtime};
 use crate::progress::ToLog;
 use crate::server::{self, Host, HostLimits, Shutdown};
@@ -62,6 +64,16 @@ pub(super) struct Serve {
     /// The most requests at once; more are refused, and routers go to another host [default: no limit]
     #[arg(long, value_name = "N")]
     max_in_flight: Option<NonZeroU32>,
+    /// The most memory this host takes, in MiB: from seven eighths of it on idle isolates are dropped,
+    /// beyond it requests are refused [default: nine tenths of what the machine or its control group has]
+    #[arg(long, value_name = "MIB", env = "WARMSHARD_MAX_MEMORY")]
+    max_memory: Option<NonZeroU32>,
+    /// So many hosts share the machine, which makes the default of `--max-memory` less
+    #[arg(long, value_name = "N", default_value = "1")]
+    hosts_here: NonZeroU32,
+    /// Drop isolates that nobody has called for so long, such as `1h` [default: never]
+    #[arg(long, value_name = "TIME", env = "WARMSHARD_HIBERNATE_AFTER", value_parser = parse_duration)]
+    hibernate_after: Option<Duration>,
     /// CPU time a worker may use before it gives the thread back, such as `500ms` or `30s`
     #[arg(long, value_name = "TIME", default_value = "30s", env = "WARMSHARD_CPU_LIMIT", value_parser = parse_duration)]
     cpu_limit: Duration,
@@ -124,10 +136,16 @@ impl Serve {
         };
         let pool =
             PoolLimits { isolates: self.max_isolates, requests_per_isolate: self.requests_per_isolate };
-        let limits = HostLimits { pool, prepared: self.max_prepared };
+        let limits = HostLimits {
+            pool,
+            prepared: self.max_prepared,
+            memory: self.memory_limits()?,
+            hibernate_after: self.hibernate_after,
+        };
         let host = Host::new(self.host_id.clone(), key, limits, Arc::new(EngineRuntime::new(engine, store)));
         host.limit_in_flight(self.max_in_flight);
         let deployments = Arc::clone(host.deployments());
+        let upkeep = tokio::spawn(server::upkeep(Arc::clone(&host)));
         let key_watcher = self.watch_key(&host);
         // What the store has is ready before anybody is told that this host is there.
         deployments.prepare_all().await;
@@ -142,6 +160,7 @@ impl Serve {
         let notice = if self.exit_with_parent { Duration::ZERO } else { self.drain_notice };
         server::serve(host, listener, stop.asked(), Shutdown { notice, drain: DRAIN }).await;
         watcher.abort();
+        upkeep.abort();
         key_watcher.abort();
         Ok(())
     }
@@ -170,6 +189,15 @@ impl Serve {
                 known = Some(text);
             }
         })
+    }
+
+    fn memory_limits(&self) -> io::Result<MemoryLimits> {
+        let bytes = match self.max_memory {
+            Some(mebibytes) => u64::from(mebibytes.get()) << 20,
+            // The rest is for the kernel, and for what else runs here.
+            None => machine::memory_allowed()? / 10 * 9 / u64::from(self.hosts_here.get()),
+        };
+        Ok(MemoryLimits::up_to(bytes))
     }
 
     fn fleet_key(&self) -> Result<FleetKey, Box<dyn std::error::Error>> {

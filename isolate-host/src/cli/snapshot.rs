@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use warmshard_config::units::hex;
 
 use super::{CommandResult, logging, say};
 use crate::emscripten::files::{CodecError, OverlayEntry, OverlayKind, SavedTarget, decode_overlay};
 use crate::pool::chain;
-use crate::pyodide::code_cache::hex;
 use crate::snapshot::format::{self, Section, SnapshotError, VERSION};
 use crate::snapshot::manifest::Manifest;
 

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
+use warmshard_config::units::hex;
 use warmshard_config::worker_config::{Requirement, RequirementError};
 
 /// Where it is, in the worker's folder.
@@ -157,5 +158,5 @@ pub(super) fn is_sha256(text: &str) -> bool {
 fn hash(requirements: &[Requirement]) -> String {
     let mut lines: Vec<_> = requirements.iter().map(Requirement::as_str).collect();
     lines.sort_unstable();
-    Sha256::digest(lines.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(lines.join("\n")))
 }

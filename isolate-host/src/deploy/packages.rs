@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use warmshard_config::units::hex;
 use warmshard_config::worker_config::Requirement;
 
 use super::lock_file::{LOCK_FILE, LockError, LockFile, Locked, is_sha256};
@@ -186,7 +187,7 @@ fn cache_key(requirements: &str, hashes: Hashes, pip: &PipOptions) -> String {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize()[..16])
 }
 
 /// An installed folder without what differs from machine to machine or is of no use in the guest.

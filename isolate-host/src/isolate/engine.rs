@@ -109,6 +109,8 @@ pub struct Engine {
     stopping: Arc<AtomicBool>,
     parking: Parking<Parked>,
     next_key: AtomicU64,
+    /// Bytes of the images of what is prepared.
+    images: AtomicU64,
 }
 
 impl Engine {
@@ -124,8 +126,8 @@ impl Engine {
         let stopping = Arc::new(AtomicBool::new(false));
         tick(program.engine().clone(), stopping.clone());
         let parking = Parking::new(options.parked);
-        let next_key = AtomicU64::new(0);
-        Ok(Arc::new(Self { program, options, guests, stopping, parking, next_key }))
+        let (next_key, images) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Arc::new(Self { program, options, guests, stopping, parking, next_key, images }))
     }
 
     pub fn limits(&self) -> Limits {
@@ -134,6 +136,20 @@ impl Engine {
 
     pub(super) fn parking(&self) -> &Parking<Parked> {
         &self.parking
+    }
+
+    /// Drops every ended isolate that is kept to be used again.
+    pub fn let_go_of_parked(&self) {
+        self.parking.clear();
+    }
+
+    /// Bytes of files in memory that this engine maps: machine code, and images of what is prepared.
+    pub fn mapped(&self) -> u64 {
+        self.program.runtime().code.mapped() + self.images.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn images(&self) -> &AtomicU64 {
+        &self.images
     }
 
     pub(super) fn guests(&self) -> &Handle {
@@ -170,6 +186,7 @@ impl Engine {
         let resume = self.resume_event(&deployment);
         let config = config_value(&deployment.worker, &deployment.config, "serving");
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        self.images.fetch_add(plan.mapped(), Ordering::Relaxed);
         Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config, key }))
     }
 

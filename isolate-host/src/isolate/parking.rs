@@ -30,6 +30,12 @@ impl<T> Parking<T> {
         parked.remove(at).map(|(_, thing)| thing)
     }
 
+    /// Lets go of everything.
+    pub(super) fn clear(&self) {
+        let leaving = std::mem::take(&mut *self.parked.lock().expect("no panic while held"));
+        drop(leaving);
+    }
+
     /// Lets go of everything under a key.
     pub(super) fn forget(&self, key: u64) {
         let mut parked = self.parked.lock().expect("no panic while held");
@@ -62,6 +68,16 @@ mod tests {
         }
         parking.forget(1);
         assert_eq!((parking.take(1), parking.take(2)), (None, Some("b")));
+    }
+
+    #[test]
+    fn a_cleared_one_is_empty_and_takes_more() {
+        let parking = Parking::new(2);
+        parking.put(1, "a");
+        parking.clear();
+        assert_eq!(parking.take(1), None);
+        parking.put(1, "b");
+        assert_eq!(parking.take(1), Some("b"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A deployment that is local, verified and compiled: restoring it takes about a millisecond.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -149,5 +150,6 @@ impl Drop for Prepared {
     fn drop(&mut self) {
         // Nobody can restore from it any more: what its isolates left is of no use.
         self.engine.parking().forget(self.key);
+        self.engine.images().fetch_sub(self.plan.mapped(), Ordering::Relaxed);
     }
 }

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use tokio::sync::watch;
-use warmshard_config::host_policy::prepared::{Entry, to_drop};
+use warmshard_config::host_policy::memory::Pressure;
+use warmshard_config::host_policy::prepared::{Drop, Entry, to_drop};
 use warmshard_config::units::{DeploymentId, WorkerName};
 
 use super::Runtime;
 use super::isolates::Isolates;
+use super::memory::Memory;
 use super::telemetry::Telemetry;
 use crate::isolate::BoxError;
 
@@ -108,6 +110,7 @@ pub struct Deployments<R: Runtime> {
     runtime: Arc<R>,
     isolates: Arc<Isolates<R::Instance>>,
     telemetry: Arc<Telemetry>,
+    memory: Arc<Memory>,
     workers: Known<R::Prepared>,
 }
 
@@ -116,9 +119,10 @@ impl<R: Runtime> Deployments<R> {
         runtime: Arc<R>,
         isolates: Arc<Isolates<R::Instance>>,
         telemetry: Arc<Telemetry>,
+        memory: Arc<Memory>,
         limit: NonZeroUsize,
     ) -> Arc<Self> {
-        Arc::new(Self { limit, runtime, isolates, telemetry, workers: DashMap::new() })
+        Arc::new(Self { limit, runtime, isolates, telemetry, memory, workers: DashMap::new() })
     }
 
     #[cfg(test)]
@@ -161,7 +165,12 @@ impl<R: Runtime> Deployments<R> {
                 let _ = self.prepare(&worker).await;
             }
         }
-        self.drop_unused();
+        self.drop_unused(Drop::AllBut(self.limit.get()));
+    }
+
+    /// Drops the version that has not been used for longest, if any can go. Says whether one did.
+    pub fn drop_longest_unused(&self) -> bool {
+        self.drop_unused(Drop::One) > 0
     }
 
     /// How many versions are ready.
@@ -169,8 +178,8 @@ impl<R: Runtime> Deployments<R> {
         self.workers.iter().filter(|known| lock(known).serving.is_some()).count()
     }
 
-    /// Drops the versions that have not been used for longest, so that few enough are left.
-    fn drop_unused(&self) {
+    /// Drops versions that have not been used for longest, and says how many.
+    fn drop_unused(&self, drop: Drop) -> usize {
         let live: Vec<_> = self.isolates.groups().into_iter().map(|group| group.worker).collect();
         let entry = |worker: &WorkerName, versions: &Mutex<Versions<R::Prepared>>| {
             let known = lock(versions);
@@ -181,7 +190,7 @@ impl<R: Runtime> Deployments<R> {
         let entries: Vec<_> =
             self.workers.iter().filter_map(|known| entry(known.key(), known.value())).collect();
         let ready = entries.len();
-        let unused = to_drop(entries, self.limit);
+        let unused = to_drop(entries, drop);
         for worker in &unused {
             // Unmapping takes a while: not with anything locked.
             let versions = self.workers.get(worker).map(|versions| Arc::clone(&versions));
@@ -192,6 +201,7 @@ impl<R: Runtime> Deployments<R> {
         }
         self.telemetry.prepared_dropped(unused.len());
         self.telemetry.prepared_now(ready - unused.len());
+        unused.len()
     }
 
     async fn ready(
@@ -279,7 +289,7 @@ impl<R: Runtime> Deployments<R> {
                 tracing::info!(%worker, deployment = id.short(), seconds, "prepared");
                 self.telemetry.prepared(began.elapsed());
                 self.isolates.replace(&worker, &id);
-                self.drop_unused();
+                self.drop_unused(Drop::AllBut(self.limit.get()));
             }
             Err(error) => {
                 tracing::error!(%worker, deployment = id.short(), seconds, error = chain(error), "cannot prepare");
@@ -294,7 +304,7 @@ impl<R: Runtime> Deployments<R> {
     /// dropped, or there is no room for one more.
     fn is_settled(&self, worker: &WorkerName, id: &DeploymentId) -> bool {
         let versions = self.workers.get(worker).map(|versions| Arc::clone(&versions));
-        let is_full = || self.prepared() >= self.limit.get();
+        let is_full = || self.memory.pressure() > Pressure::None || self.prepared() >= self.limit.get();
         let Some(versions) = versions else { return is_full() };
         let known = lock(&versions);
         if let Some(ready) = &known.serving {

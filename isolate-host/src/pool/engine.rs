@@ -1,5 +1,6 @@
 //! The real runtime: the engine, with the deployments of a store.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::isolate::{
     BoxError, CaptureInput, Engine, GuestFault, Isolate, Prepared, RequestBody, ResponseBody,
     StoredDeployment,
 };
+use crate::machine;
 use crate::progress::ToLog;
 use crate::pyodide::fingerprint;
 use crate::store::{DeploymentRecord, Store};
@@ -104,6 +106,14 @@ impl Runtime for EngineRuntime {
     async fn restore(&self, prepared: &Arc<Arc<Prepared>>) -> Result<Isolate, BoxError> {
         let prepared: &Arc<Prepared> = prepared;
         Ok(prepared.restore().await?)
+    }
+
+    fn memory_used(&self) -> io::Result<u64> {
+        Ok(machine::memory_taken()? + self.engine.mapped())
+    }
+
+    fn let_go_of_spares(&self) {
+        self.engine.let_go_of_parked();
     }
 }
 

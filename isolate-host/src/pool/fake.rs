@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -27,6 +27,7 @@ pub(crate) struct FakeRuntime {
     pub(crate) prepared: AtomicUsize,
     pub(crate) closed: Arc<AtomicUsize>,
     pub(crate) broken: AtomicBool,
+    pub(crate) memory: AtomicU64,
     pub(crate) handler: Arc<Handler>,
 }
 
@@ -65,6 +66,7 @@ impl FakeRuntime {
             prepared: AtomicUsize::new(0),
             closed: Arc::default(),
             broken: AtomicBool::new(false),
+            memory: AtomicU64::new(0),
             handler: Arc::new(handler),
         }
     }
@@ -112,6 +114,12 @@ impl Runtime for FakeRuntime {
             handler: Arc::clone(&self.handler),
         })
     }
+
+    fn memory_used(&self) -> io::Result<u64> {
+        Ok(self.memory.load(Ordering::SeqCst))
+    }
+
+    fn let_go_of_spares(&self) {}
 }
 
 impl Instance for FakeIsolate {

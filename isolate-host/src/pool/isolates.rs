@@ -232,6 +232,23 @@ impl<I: Instance> Isolates<I> {
         self.retire(EvictionCause::Shutdown, Pool::drain);
     }
 
+    /// Drops up to so many idle isolates for want of memory, those worth least first.
+    pub fn relieve(&self, most: u32) {
+        self.let_go(EvictionCause::Memory, |policy, _| policy.relieve(most));
+    }
+
+    /// Drops the isolates that nobody has used for so long.
+    pub fn hibernate(&self, unused_for: Duration) {
+        self.let_go(EvictionCause::Idle, |policy, now| policy.hibernate(unused_for, now));
+    }
+
+    fn let_go(&self, cause: EvictionCause, choose: impl FnOnce(&mut Pool, Duration) -> Vec<SlotId>) {
+        let mut inner = self.lock();
+        let dropped = choose(&mut inner.policy, self.began.elapsed());
+        dropped.iter().for_each(|slot| inner.drop_slot(*slot));
+        self.telemetry.evicted(cause, dropped.len());
+    }
+
     pub fn load(&self) -> Load {
         let inner = self.lock();
         Load { in_flight: inner.policy.in_flight(), isolates: inner.policy.isolates() }

@@ -27,6 +27,10 @@ const PREPARE_SECONDS: &str = "warmshard_prepare_seconds";
 pub enum EvictionCause {
     /// To make room for another worker's.
     Limit,
+    /// Memory was short.
+    Memory,
+    /// Nobody had called it for long.
+    Idle,
     /// Through the control endpoint.
     Asked,
     /// A new version took over.
@@ -35,11 +39,14 @@ pub enum EvictionCause {
 }
 
 impl EvictionCause {
-    const ALL: [Self; 4] = [Self::Limit, Self::Asked, Self::Replaced, Self::Shutdown];
+    const ALL: [Self; 6] =
+        [Self::Limit, Self::Memory, Self::Idle, Self::Asked, Self::Replaced, Self::Shutdown];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Limit => "limit",
+            Self::Memory => "memory",
+            Self::Idle => "idle",
             Self::Asked => "asked",
             Self::Replaced => "replaced",
             Self::Shutdown => "shutdown",
@@ -103,11 +110,12 @@ impl Tally {
 pub struct Telemetry {
     handle: PrometheusHandle,
     starts: [Tally; 4],
-    evictions: [Tally; 4],
+    evictions: [Tally; EvictionCause::ALL.len()],
     refusals: [Tally; Refusal::ALL.len()],
     faults: [Tally; 6],
     snapshots_refused: [Tally; 5],
     prewarms: [Tally; PrewarmState::ALL.len()],
+    prewarms_refused: Tally,
     prewarms_failed: Tally,
     restores_failed: Tally,
     prepares_failed: Tally,
@@ -119,6 +127,8 @@ pub struct Telemetry {
     prepared: Gauge,
     in_flight: Gauge,
     isolates: Gauge,
+    memory: Gauge,
+    memory_limit: Gauge,
 }
 
 impl Telemetry {
@@ -155,11 +165,17 @@ impl Telemetry {
                     "Workers to be warm ahead of need, by outcome",
                 )
             }),
+            prewarms_refused: make.tally(
+                "prewarms_refused",
+                "",
+                "",
+                "Workers to be warm ahead of need for which there was no room",
+            ),
             prewarms_failed: make.tally(
                 "prewarms_failed",
                 "",
                 "",
-                "Workers to be warm ahead of need for which there was no room, or no isolate to be had",
+                "Workers to be warm ahead of need for which no isolate was to be had",
             ),
             restores_failed: make.tally("restores_failed", "", "", "Restores that failed"),
             prepares_failed: make.tally("prepares_failed", "", "", "Deployments that could not be prepared"),
@@ -186,6 +202,9 @@ impl Telemetry {
             in_flight: make.gauge("warmshard_requests_in_flight", "Requests in isolates or waiting for one"),
             prepared: make.gauge("warmshard_prepared_deployments", "Deployments ready to be restored"),
             isolates: make.gauge("warmshard_isolates", "Isolates live or being restored"),
+            memory: make.gauge("warmshard_memory_bytes", "Memory the host takes"),
+            memory_limit: make
+                .gauge("warmshard_memory_limit_bytes", "Memory from which on requests are refused"),
         }
     }
 
@@ -203,6 +222,10 @@ impl Telemetry {
 
     pub fn prewarmed(&self, state: PrewarmState) {
         find(&self.prewarms, &PrewarmState::ALL, state).add(1);
+    }
+
+    pub fn prewarm_refused(&self) {
+        self.prewarms_refused.add(1);
     }
 
     pub fn prewarm_failed(&self) {
@@ -239,6 +262,12 @@ impl Telemetry {
         self.prepared.set(count as f64);
     }
 
+    /// Bytes taken now, and those from which on requests are refused.
+    pub fn memory_now(&self, used: u64, limit: u64) {
+        self.memory.set(used as f64);
+        self.memory_limit.set(limit as f64);
+    }
+
     pub fn prepared(&self, took: Duration) {
         self.prepare_seconds.record(took.as_secs_f64());
     }
@@ -258,6 +287,7 @@ impl Telemetry {
             &self.prewarms,
         ];
         let single = [
+            &self.prewarms_refused,
             &self.prewarms_failed,
             &self.restores_failed,
             &self.prepares_failed,

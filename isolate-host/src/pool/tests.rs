@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::atomic::Ordering;
 
 use warmshard_config::host_policy::Refusal;
+use warmshard_config::host_policy::memory::MemoryLimits;
 use warmshard_config::host_policy::pool::PoolLimits;
 use warmshard_config::wire::StartKind;
 
@@ -33,6 +34,7 @@ fn fixture_with(isolates: u32, requests: u32, prepared: usize) -> Fixture {
         Arc::clone(&runtime),
         Arc::clone(&isolates),
         Arc::clone(&telemetry),
+        Arc::new(Memory::new(MemoryLimits::up_to(u64::MAX))),
         NonZeroUsize::new(prepared).unwrap(),
     );
     Fixture { runtime, isolates, deployments, telemetry }

@@ -13,7 +13,6 @@
 //! mapping ends the process.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write as _};
@@ -21,6 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
+use warmshard_config::units::hex;
 use wasmtime::{Engine, Module};
 
 use super::sealed::SealedFile;
@@ -106,6 +106,11 @@ impl CodeCache {
         self.loaded.lock().expect("no panic while held").remove(key);
     }
 
+    /// Bytes of the files in memory that loaded modules are mapped from.
+    pub fn mapped(&self) -> u64 {
+        self.loaded.lock().expect("no panic while held").values().map(mapped).sum()
+    }
+
     fn get_loaded(&self, key: &str) -> Option<Module> {
         self.loaded.lock().expect("no panic while held").get(key).cloned()
     }
@@ -153,6 +158,12 @@ impl CodeCache {
         let loaded = unsafe { Module::deserialize_open_file(&self.engine, code.into_file()) };
         loaded.map_err(|error| CompileError::Load { name: name.to_owned(), reason: format!("{error:#}") })
     }
+}
+
+/// Bytes of the file in memory that a module is mapped from.
+pub(crate) fn mapped(module: &Module) -> u64 {
+    let range = module.image_range();
+    (range.end as usize - range.start as usize) as u64
 }
 
 fn memory(name: &str) -> impl FnOnce(io::Error) -> CompileError {
@@ -217,13 +228,6 @@ impl<R: Read> Read for Hashed<R> {
 /// Hex SHA-256 of some bytes: how content is named everywhere.
 pub fn content_key(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn engine_key(engine: &Engine) -> String {

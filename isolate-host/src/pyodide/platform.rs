@@ -4,8 +4,7 @@ use std::sync::LazyLock;
 
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
-
-use super::code_cache::hex;
+use warmshard_config::units::hex;
 
 /// Where the guest finds the platform's modules.
 pub const PLATFORM_PATH: &str = "/lib/warmshard";

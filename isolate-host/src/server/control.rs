@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use http::{Method, Response, StatusCode, Uri};
 use warmshard_config::units::WorkerName;
-use warmshard_config::wire::{Drained, Evicted, HostStatus, IsolateGroup, control};
+use warmshard_config::wire::{Drained, Evicted, HostStatus, IsolateGroup, MemoryStatus, control};
 
 use super::respond::{self, Failure};
 use super::{Host, leases, prewarm};
@@ -69,6 +69,11 @@ fn status<R: Runtime>(host: &Host<R>) -> HostStatus {
         host_id: host.id.clone(),
         in_flight: host.isolates.load().in_flight,
         isolates: host.isolates.groups().into_iter().map(group).collect(),
+        memory: MemoryStatus {
+            used: host.memory.used(),
+            soft_limit: host.memory.limits().soft(),
+            hard_limit: host.memory.limits().hard(),
+        },
         counters: host.telemetry.counters(),
     }
 }

@@ -8,11 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use warmshard_config::units::{DeploymentId, WorkerName};
+use warmshard_config::units::{DeploymentId, WorkerName, hex};
 use warmshard_config::wire::Leased;
 
 use super::Host;
-use super::prewarm::refuse_unless_open;
 use super::respond::Failure;
 use crate::pool::{Instance, Lease, Runtime};
 
@@ -66,16 +65,15 @@ pub(super) async fn answer<R: Runtime>(
     worker: WorkerName,
     kept: Duration,
 ) -> Result<Leased, Failure> {
-    refuse_unless_open(host.intake()).inspect_err(|failure| {
-        if let Failure::Refused(refusal) = failure {
-            host.telemetry.refused(*refusal);
-        }
-    })?;
+    if let Some(refusal) = host.intake().refusal() {
+        host.telemetry.refused(refusal);
+        return Err(Failure::Refused(refusal));
+    }
     let ready = host.deployments.resolve(&worker).await?;
     let lease = host.isolates.lease(&worker, &ready.id, || host.deployments.restore(&ready)).await?;
     let mut name = [0; 16];
     getrandom::fill(&mut name).map_err(|_| Failure::NoEntropy)?;
-    let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = hex(&name);
     host.leases.hold(name.clone(), Held { worker, deployment: ready.id, lease }, kept);
     Ok(Leased { lease: name })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warmshard_config::host_policy::Refusal;
-use warmshard_config::host_policy::admission::Intake;
+use warmshard_config::host_policy::memory::Pressure;
 use warmshard_config::units::WorkerName;
 use warmshard_config::wire::{PrewarmState, Prewarmed};
 
@@ -22,30 +22,36 @@ pub(super) async fn answer<R: Runtime>(
     worker: WorkerName,
     wait: Duration,
 ) -> Result<Prewarmed, Failure> {
-    refuse_unless_open(host.intake())?;
-    // In a task of its own: a caller that hangs up does not stop what others may wait for.
-    let task = tokio::spawn({
-        let (host, worker) = (Arc::clone(host), worker.clone());
-        async move { prewarm(&host, &worker).await }
-    });
-    let state = match tokio::time::timeout(wait, task).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(Failure::Lease(LeaseError::Broken)),
-        Err(_) => Ok(PrewarmState::Preparing),
-    };
+    let state = wait_for(host, &worker, wait).await;
     match &state {
         Ok(state) => host.telemetry.prewarmed(*state),
+        Err(Failure::Refused(_) | Failure::Lease(LeaseError::Refused(_))) => host.telemetry.prewarm_refused(),
         Err(_) => host.telemetry.prewarm_failed(),
     }
     Ok(Prewarmed { worker, state: state? })
 }
 
-/// What takes no requests needs no spares.
-pub(super) fn refuse_unless_open(intake: Intake) -> Result<(), Failure> {
-    match intake {
-        Intake::Open => Ok(()),
-        Intake::Full => Err(Failure::Refused(Refusal::TooManyRequests)),
-        Intake::Draining => Err(Failure::Refused(Refusal::Draining)),
+async fn wait_for<R: Runtime>(
+    host: &Arc<Host<R>>,
+    worker: &WorkerName,
+    wait: Duration,
+) -> Result<PrewarmState, Failure> {
+    // What takes no requests needs no spares.
+    if let Some(refusal) = host.intake().refusal() {
+        return Err(Failure::Refused(refusal));
+    }
+    if host.memory.pressure() > Pressure::None {
+        return Err(Failure::Refused(Refusal::OutOfMemory));
+    }
+    // In a task of its own: a caller that hangs up does not stop what others may wait for.
+    let task = tokio::spawn({
+        let (host, worker) = (Arc::clone(host), worker.clone());
+        async move { prewarm(&host, &worker).await }
+    });
+    match tokio::time::timeout(wait, task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Failure::Lease(LeaseError::Broken)),
+        Err(_) => Ok(PrewarmState::Preparing),
     }
 }
 

@@ -29,11 +29,20 @@ struct Server {
 }
 
 async fn start(runtime: FakeRuntime, isolates: u32) -> Server {
+    start_with(runtime, isolates, None).await
+}
+
+async fn start_with(runtime: FakeRuntime, isolates: u32, hibernate_after: Option<Duration>) -> Server {
     let pool = PoolLimits {
         isolates: NonZeroU32::new(isolates).unwrap(),
         requests_per_isolate: NonZeroU32::new(8).unwrap(),
     };
-    let limits = HostLimits { pool, prepared: NonZeroUsize::new(8).unwrap() };
+    let limits = HostLimits {
+        pool,
+        prepared: NonZeroUsize::new(8).unwrap(),
+        memory: MemoryLimits::up_to(800),
+        hibernate_after,
+    };
     let key = FleetKey::parse(KEY).unwrap();
     let host = Host::new(HostId::parse("host-a").unwrap(), key, limits, Arc::new(runtime));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -161,6 +170,55 @@ async fn a_place_that_was_promised_is_kept_for_its_request_alone() {
     leases::answer(&server.host, worker, Duration::from_millis(1)).await.unwrap();
     until(|| server.host.isolates.load().in_flight == 0).await;
     assert_eq!(server.get("hello").await.status(), StatusCode::OK, "nobody came for it");
+}
+
+#[tokio::test]
+async fn memory_is_given_back_before_it_is_over_and_then_requests_are_refused() {
+    let runtime = FakeRuntime::new();
+    runtime.deploy("other", 2);
+    let server = start(runtime, 4).await;
+    let host = &server.host;
+    let uses = |bytes: u64| {
+        host.runtime.memory.store(bytes, Ordering::SeqCst);
+        upkeep::look(host);
+    };
+    host.deployments.prepare(&WorkerName::parse("other").unwrap()).await.unwrap();
+    server.get("hello").await;
+    until(|| host.isolates.load().in_flight == 0).await;
+    uses(701);
+    assert_eq!((host.deployments.prepared(), host.isolates.load().isolates), (1, 1), "first what is unused");
+    uses(701);
+    assert_eq!(host.isolates.load().isolates, 0);
+    let (status, _) = server.control(Method::POST, "/_warmshard/prewarm?worker=hello").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "no spares");
+    assert_eq!(server.get("hello").await.status(), StatusCode::OK, "who asks is served");
+
+    uses(801);
+    let refused = server.get("hello").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(header(&refused, wire::REFUSED), Some("out_of_memory"));
+    let (status, _) = server.control(Method::POST, "/_warmshard/lease?worker=hello").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let (_, text) = server.control(Method::GET, "/_warmshard/status").await;
+    let status: HostStatus = serde_json::from_str(&text).unwrap();
+    assert_eq!((status.memory.used, status.memory.soft_limit, status.memory.hard_limit), (801, 700, 800));
+    uses(10);
+    assert_eq!(server.get("hello").await.status(), StatusCode::OK);
+    let counters = host.telemetry.counters();
+    assert_eq!((counters["evictions_memory"] >= 1, counters["refusals_out_of_memory"]), (true, 2));
+}
+
+#[tokio::test]
+async fn isolates_that_nobody_calls_are_dropped() {
+    let server = start_with(FakeRuntime::new(), 4, Some(Duration::from_millis(50))).await;
+    server.get("hello").await;
+    until(|| {
+        upkeep::look(&server.host);
+        server.host.isolates.load().isolates == 0
+    })
+    .await;
+    assert_eq!(server.host.telemetry.counters()["evictions_idle"], 1);
+    assert_eq!(header(&server.get("hello").await, wire::COLD), Some("evicted"));
 }
 
 #[tokio::test]
@@ -510,6 +568,8 @@ async fn nobody_makes_room_for_a_spare_who_was_just_called() {
     server.control(Method::POST, "/_warmshard/drain").await;
     let (status, _) = server.control(Method::POST, "/_warmshard/prewarm?worker=hello").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "a host that is being emptied gets no spares");
+    let counters = server.host.telemetry.counters();
+    assert_eq!((counters["prewarms_refused"], counters["prewarms_failed"]), (2, 0));
 }
 
 #[tokio::test]

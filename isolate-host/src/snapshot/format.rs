@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use warmshard_config::units::hex;
 
 use super::check::check_alone;
 use super::manifest::{Manifest, Mismatch};
-use crate::pyodide::code_cache::hex;
 
 pub const MAGIC: &[u8; 8] = b"WARMSNAP";
 /// Raised whenever a byte or a field of the manifest changes its meaning.

@@ -25,6 +25,7 @@ use crate::linker::bind::{self, Source, Symbol, export_of};
 use crate::linker::dlopen::add_got_entry;
 use crate::linker::library::Library;
 use crate::linker::state::Loaded;
+use crate::pyodide::code_cache;
 
 /// Why no plan can be made.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +125,11 @@ impl Plan {
 
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Bytes of the file in memory that isolates map.
+    pub fn mapped(&self) -> u64 {
+        code_cache::mapped(&self.memory)
     }
 
     /// A new isolate's store, as it was when the snapshot was taken.

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use warmshard_config::units::{DeploymentId, WorkerName};
+use warmshard_config::units::{DeploymentId, WorkerName, hex};
 
 use super::format::{self, encode_header};
 use super::manifest::Manifest;
 use super::surroundings::{LibraryFacts, Surroundings};
 use crate::emscripten::files::{Layer, encode_overlay};
 use crate::pyodide::RuntimeIdentity;
-use crate::pyodide::code_cache::hex;
 
 pub(crate) const LIBRARIES: [&str; 2] = ["/session/one.so", "/session/two.so"];
 const PAGES: usize = 4;

@@ -1,6 +1,5 @@
 //! Content under its SHA-256, checked whenever it is brought into use.
 
-use std::fmt::Write;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use warmshard_config::units::hex;
 
 use super::{StoreError, io_at};
 use crate::cache::durable;
@@ -36,12 +36,7 @@ impl Sha256Hex {
     }
 
     fn finish(hasher: Sha256) -> Self {
-        let mut text = String::with_capacity(64);
-        for byte in hasher.finalize() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text)
+        Self(hex(&hasher.finalize()))
     }
 }
 

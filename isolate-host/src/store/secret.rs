@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use warmshard_config::units::DeploymentId;
+use warmshard_config::units::{DeploymentId, hex};
 
 use crate::cache::durable;
 use crate::emscripten::entropy::CaptureSeed;
@@ -100,8 +100,7 @@ fn make(root: &Path, path: &Path) -> Result<(), SecretError> {
         .prefix(durable::TEMPORARY_PREFIX)
         .make_in(root, |path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
         .map_err(failed)?;
-    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(file, "{digits}").map_err(failed)?;
+    writeln!(file, "{}", hex(&secret)).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     match file.persist_noclobber(path) {
         Ok(_) => durable::sync_folder_of(path).map_err(failed),

@@ -5,6 +5,7 @@ use std::io::Read;
 use anyhow::Result;
 use sha2::{Digest, Sha256};
 use system_tests::{Fleet, peak_memory};
+use warmshard_config::units::hex;
 
 use crate::fleet;
 
@@ -58,7 +59,7 @@ fn a_request_of_100_mib_streams() -> Result<()> {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let value = answer.json()?;
     assert_eq!(value["length"].as_u64(), Some(TOTAL as u64));
-    let digest: String = expected().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&expected());
     assert_eq!(value["sha256"].as_str(), Some(digest.as_str()));
     let grown = memory(&fleet)? - before;
     assert!(grown < ALLOWED, "memory grew by {grown} bytes");

@@ -1,12 +1,10 @@
 //! The router's dashboard: as it is served, and in a real browser.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use system_tests::Fleet;
+use system_tests::browser::Browser;
 
 use crate::fleet;
-use crate::load_page::{brightness, browse, browser};
 
 fn page(admin: &str) -> String {
     format!("http://{admin}/")
@@ -33,14 +31,13 @@ fn the_dashboard_is_one_page_that_needs_nothing_else() -> Result<()> {
 #[test]
 #[ignore = "needs a browser: apt-get install chromium, then `cargo test -p system-tests dashboard -- --ignored`"]
 fn the_dashboard_shows_the_fleet_in_light_and_dark_without_errors() -> Result<()> {
-    let browser = browser()?;
+    let browser = Browser::find()?;
     let fleet: Fleet = fleet(2)?;
     for path in ["/", "/", "/"] {
         assert_eq!(fleet.get("hello", path)?.status, 200);
     }
     let page = page(&fleet.admin);
-    let shown = browse(&browser, &page, &["--dump-dom"])?;
-    let (dom, said) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+    let (dom, said) = browser.dom(&page)?;
     assert!(!said.contains("CONSOLE"), "{said}");
     let ticks = dom.split("data-ticks=\"").nth(1).and_then(|rest| rest.split('"').next());
     assert!(ticks.context("never drawn")?.parse::<u32>()? >= 2, "it is live: {ticks:?}");
@@ -50,19 +47,5 @@ fn the_dashboard_shows_the_fleet_in_light_and_dark_without_errors() -> Result<()
     {
         assert!(dom.contains(expected), "no {expected} in {dom}");
     }
-    let folder = tempfile::tempdir()?;
-    let shot = |name: &str, scheme: &[&str]| -> Result<f64> {
-        let png: PathBuf = match std::env::var_os("WARMSHARD_SCREENSHOTS") {
-            Some(kept) => PathBuf::from(kept).join(name),
-            None => folder.path().join(name),
-        };
-        let screenshot = format!("--screenshot={}", png.display());
-        browse(&browser, &page, &[&[screenshot.as_str()][..], scheme].concat())?;
-        brightness(&png)
-    };
-    let light = shot("light.png", &[])?;
-    let dark = shot("dark.png", &["--blink-settings=preferredColorScheme=0"])?;
-    assert!(light > 0.8, "brightness {light}");
-    assert!(dark < 0.3, "brightness {dark}");
-    Ok(())
+    browser.check_light_and_dark(&page)
 }

@@ -20,7 +20,7 @@ const REST: &str = "[placement]\nramp = \"2s\"\nramp_steps = 3\n[handoff]\nwait 
                     [reload]\nwatch = \"100ms\"\nmost_moved = 90\n[health]\ninterval = \"100ms\"\n";
 
 /// One worker under several names, deployed once for all tests here.
-fn store_of_workers() -> Result<String> {
+pub(crate) fn store_of_workers() -> Result<String> {
     static DEPLOYING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = DEPLOYING.lock().unwrap_or_else(PoisonError::into_inner);
     let store = store().with_file_name("handoff-store");
@@ -37,7 +37,7 @@ fn start_host(id: &str, store: &str, folder: &Path) -> Result<HostProcess> {
     HostProcess::start(executable(), id, "127.0.0.1:0", &["--store", store], folder)
 }
 
-fn workers() -> Vec<String> {
+pub(crate) fn workers() -> Vec<String> {
     (0..6).map(|n| format!("moving-{n}")).collect()
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use system_tests::certificates::{CertificateFiles, client};
 use system_tests::{HostProcess, RoutedFleet, wait_until};
+use warmshard_config::units::hex;
 
 use crate::executable;
 use crate::sharding::hosts;
@@ -43,7 +44,7 @@ fn flow(seed: u8, total: usize) -> Flow {
 fn digest(seed: u8, total: usize) -> Result<String> {
     let mut hasher = Sha256::new();
     std::io::copy(&mut flow(seed, total), &mut hasher)?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 /// Requests that hosts have let in since they started.

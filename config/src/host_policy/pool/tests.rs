@@ -301,3 +301,34 @@ fn every_restore_has_a_cause() {
     let Decision::Restore { slot, .. } = pool.lease(&worker(1), &version(1, 1), at(9)) else { panic!() };
     assert_eq!(pool.cause(slot), Some(Cause::NewVersion));
 }
+
+#[test]
+fn under_pressure_idle_isolates_go_and_busy_ones_stay() {
+    let mut pool = Pool::new(limits(4, 4));
+    let [first, second, busy] = [1, 2, 3].map(|number| restore(&mut pool, number, u64::from(number)));
+    let Decision::Restore { slot: restoring, .. } = lease(&mut pool, 4, 4) else { panic!() };
+    pool.release(first, at(20));
+    pool.release(second, at(10));
+    assert_eq!(pool.relieve(1), [second], "the longest unused");
+    assert_eq!(pool.relieve(9), [first]);
+    assert_eq!(pool.relieve(9), []);
+    assert_eq!(pool.restored(restoring), AfterRelease::Keep);
+    pool.release(busy, at(30));
+    assert_eq!((pool.relieve(0), pool.isolates()), (vec![], 2));
+    let Decision::Restore { slot, .. } = lease(&mut pool, 1, 40) else { panic!() };
+    assert_eq!(pool.cause(slot), Some(Cause::Evicted));
+}
+
+#[test]
+fn isolates_that_nobody_calls_go_to_sleep() {
+    let mut pool = Pool::new(limits(4, 4));
+    let [slept, awake, busy] = [1, 2, 3].map(|number| restore(&mut pool, number, 0));
+    pool.release(slept, at(10));
+    pool.release(awake, at(11));
+    let hour = Duration::from_secs(3600);
+    assert_eq!(pool.hibernate(hour, at(3609)), []);
+    assert_eq!(pool.hibernate(hour, at(3610)), [slept]);
+    assert_eq!(pool.hibernate(hour, at(3611)), [awake]);
+    pool.release(busy, at(9999));
+    assert_eq!(pool.hibernate(hour, at(10_000)), [], "it was in use until now");
+}

@@ -265,12 +265,9 @@ const NIBBLES: [u8; 256] = {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use warmshard_config::units::hex;
 
     use super::*;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 
     /// The digits of the number that `bytes`, most significant first, are.
     fn int_digits(bytes: &[u8]) -> Vec<u8> {

@@ -48,6 +48,7 @@ async def digest(request):
 class Default(WorkerEntrypoint):
     count = 0
     together = 0
+    held = []
 
     async def fetch(self, request):
         url = urlsplit(request.url)
@@ -88,6 +89,10 @@ class Default(WorkerEntrypoint):
                 return await digest(request)
             case "/random":
                 return answer({"random": random.random(), "urandom": os.urandom(8).hex()})
+            case "/hold":
+                Default.held.append(bytearray(int(query["bytes"])))
+                await asyncio.sleep(float(query["seconds"]))
+                return answer({"held": sum(map(len, Default.held))})
             case "/allocate":
                 return answer({"length": len(bytearray(int(query["bytes"])))})
         return Response("not found", status=404)

@@ -29,6 +29,8 @@ use rustix::net::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::listeners::Named;
+
 /// The sockets of a router: data, TLS, admin.
 const MOST_SOCKETS: usize = 3;
 const READY: &[u8; 6] = b"ready\n";
@@ -38,11 +40,8 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// How long either may take to say what it has at hand.
 const SAYS_WITHIN: Duration = Duration::from_secs(5);
 
-/// A socket and what it is for: the key of the shard file.
-pub(crate) type Named = (&'static str, TcpListener);
-
 /// Waits for the process that will replace this one.
-pub(crate) struct Handover {
+pub(crate) struct UpgradeSocket {
     listener: UnixListener,
     sockets: Vec<Named>,
 }
@@ -56,7 +55,7 @@ pub(crate) struct Predecessor {
     sockets: Vec<(String, TcpListener)>,
 }
 
-impl Handover {
+impl UpgradeSocket {
     /// Takes the path over from whoever had it.
     pub(crate) fn listen(path: &Path, sockets: Vec<Named>) -> io::Result<Self> {
         // Bound aside and renamed: there is no moment without it, and nobody else may connect.
@@ -201,7 +200,7 @@ mod tests {
         assert!(Predecessor::find(&path).await.unwrap().is_none());
         let (data, admin) = (socket(), socket());
         let address = data.local_addr().unwrap();
-        let old = Handover::listen(&path, vec![("data", data), ("admin", admin)]).unwrap();
+        let old = UpgradeSocket::listen(&path, vec![("data", data), ("admin", admin)]).unwrap();
 
         // One that is started and ends before it is ready changes nothing.
         let new = async {
@@ -218,7 +217,7 @@ mod tests {
         let (taken, ()) = tokio::join!(new, replaced);
         drop(old);
         assert!(Predecessor::find(&path).await.unwrap().is_none(), "nobody listens there any more");
-        let next = Handover::listen(&path, vec![("data", taken)]).unwrap();
+        let next = UpgradeSocket::listen(&path, vec![("data", taken)]).unwrap();
         let (found, _) = tokio::join!(Predecessor::find(&path), async {
             tokio::time::timeout(Duration::from_millis(200), next.replaced()).await.is_err()
         });
