@@ -10,6 +10,7 @@ pub mod machine;
 pub mod pool;
 pub mod progress;
 pub mod pyodide;
+pub mod secrets;
 pub mod server;
 pub mod snapshot;
 pub mod store;

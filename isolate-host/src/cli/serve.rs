@@ -22,6 +22,7 @@ use crate::isolate::{Engine, EngineOptions, Limits};
 use crate::machine;
 use crate::pool::{EngineRuntime, Runtime};
 use crate::progress::ToLog;
+use crate::secrets::SecretsFolder;
 use crate::server::{self, Host, HostLimits, Shutdown};
 use crate::store::Store;
 
@@ -74,6 +75,10 @@ pub(super) struct Serve {
     /// Drop isolates that nobody has called for so long, such as `1h` [default: never]
     #[arg(long, value_name = "TIME", env = "WARMSHARD_HIBERNATE_AFTER", value_parser = parse_duration)]
     hibernate_after: Option<Duration>,
+    /// A folder with the values of workers' secrets: for each worker that has some, `NAME.json` with one
+    /// object such as {"API_KEY": "…"}. Read again when it changes, for isolates restored from then on
+    #[arg(long, value_name = "DIR", env = "WARMSHARD_SECRETS")]
+    secrets: Option<PathBuf>,
     /// CPU time a worker may use before it gives the thread back, such as `500ms` or `30s`
     #[arg(long, value_name = "TIME", default_value = "30s", env = "WARMSHARD_CPU_LIMIT", value_parser = parse_duration)]
     cpu_limit: Duration,
@@ -125,7 +130,9 @@ impl Serve {
             ..Limits::default()
         };
         let host_id = self.host_id.to_string();
-        let options = EngineOptions { host_id, limits, parked: PARKED, ..EngineOptions::default() };
+        let secrets = self.secrets.clone().map(SecretsFolder::open).transpose()?;
+        let options =
+            EngineOptions { host_id, limits, parked: PARKED, secrets, ..EngineOptions::default() };
         // Guests share the server's threads: they are interrupted every few milliseconds, and a
         // request that stays on its thread is spared the time it takes to wake another.
         let guests = tokio::runtime::Handle::current();

@@ -26,6 +26,7 @@ use crate::progress::{Progress, ToLog};
 use crate::pyodide::engine::EPOCH_TICK;
 use crate::pyodide::runtime::{self, RuntimeError};
 use crate::pyodide::{boot, code_cache::CompileError, heap};
+use crate::secrets::SecretsFolder;
 use crate::snapshot::check::check_fit;
 use crate::snapshot::format::Snapshot;
 use crate::snapshot::image::memory_module;
@@ -42,6 +43,8 @@ pub struct EngineOptions {
     /// Told to workers in their environment.
     pub host_id: String,
     pub objects: Objects,
+    /// Where the values of workers' secrets are; without it they have none.
+    pub secrets: Option<SecretsFolder>,
 }
 
 /// What becomes of the reference counts of a snapshot's objects.
@@ -61,6 +64,7 @@ impl Default for EngineOptions {
             parked: 0,
             host_id: "local".to_owned(),
             objects: Objects::default(),
+            secrets: None,
         }
     }
 }
@@ -183,11 +187,14 @@ impl Engine {
         let layers = self.layers(&deployment.files)?;
         let Snapshot { manifest, files, .. } = snapshot;
         let plan = Plan::new(self.program.clone(), manifest, files, memory, layers, libraries)?;
-        let resume = self.resume_event(&deployment);
+        let vars = vars(&deployment.config);
+        let folder = self.options.secrets.as_ref();
+        let secrets = folder.map(|folder| folder.of(&deployment.worker, &deployment.config.secrets));
+        let secrets = secrets.unwrap_or_default();
         let config = config_value(&deployment.worker, &deployment.config, "serving");
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         self.images.fetch_add(plan.mapped(), Ordering::Relaxed);
-        Ok(Arc::new(Prepared { engine: self, deployment, plan, resume, config, key }))
+        Ok(Arc::new(Prepared { engine: self, deployment, plan, vars, secrets, config, key }))
     }
 
     /// Boots Python, runs the worker's top level and takes a snapshot.
@@ -280,12 +287,9 @@ impl Engine {
         Ok(Arc::new(libraries))
     }
 
-    fn resume_event(&self, deployment: &StoredDeployment) -> Value {
-        Value::Dict(vec![
-            (Value::str("vars"), vars(&deployment.config)),
-            (Value::str("secrets"), Value::Dict(vec![])),
-            (Value::str("host_id"), Value::str(self.options.host_id.clone())),
-        ])
+    /// Told to workers in their environment.
+    pub(super) fn host_id(&self) -> &str {
+        &self.options.host_id
     }
 }
 

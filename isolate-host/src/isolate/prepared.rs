@@ -18,6 +18,7 @@ use super::{DeploymentId, StoredDeployment, WorkerName};
 use crate::emscripten::files::LayerError;
 use crate::linker::library::LibraryError;
 use crate::pyodide::code_cache::CompileError;
+use crate::secrets::WorkerSecrets;
 use crate::snapshot::format::SnapshotError;
 use crate::snapshot::restore::{Plan, PlanError};
 
@@ -87,8 +88,8 @@ pub struct Prepared {
     pub(super) engine: Arc<Engine>,
     pub(super) deployment: StoredDeployment,
     pub(super) plan: Plan,
-    /// What the first POLL after restore tells Python.
-    pub(super) resume: Value,
+    pub(super) vars: Value,
+    pub(super) secrets: WorkerSecrets,
     pub(super) config: Value,
     /// Unique among what this engine has prepared.
     pub(super) key: u64,
@@ -109,7 +110,7 @@ impl Prepared {
         let (mailbox, messages) = mpsc::unbounded_channel();
         let mut exchange = Exchange::new(&self.config);
         exchange.mailbox = Some(mailbox.clone());
-        exchange.inbox.push_back(Event::Resume(self.resume.clone()));
+        exchange.inbox.push_back(Event::Resume(self.resume_event()));
         let wasm = |error: wasmtime::Error| RestoreError::new(&error);
         let store = self.store(exchange).await.map_err(wasm)?;
         let meter = store.data().cpu.clone();
@@ -122,6 +123,20 @@ impl Prepared {
             }
         });
         Ok(Isolate::new(mailbox, meter, restore_time))
+    }
+
+    /// What the first POLL after restore tells Python.
+    fn resume_event(&self) -> Value {
+        let secrets = self.secrets.values();
+        let text = |text: &String| Value::str(text.clone());
+        Value::Dict(vec![
+            (Value::str("vars"), self.vars.clone()),
+            (
+                Value::str("secrets"),
+                Value::Dict(secrets.iter().map(|(name, value)| (text(name), text(value))).collect()),
+            ),
+            (Value::str("host_id"), Value::str(self.engine.host_id())),
+        ])
     }
 
     /// A store in the snapshot's state: one that an ended isolate left, else a new one.

@@ -19,6 +19,7 @@ mod overload;
 mod python_platform;
 mod restarts;
 mod router;
+mod secrets;
 mod sharding;
 mod simulator;
 mod snapshots;
