@@ -26,8 +26,8 @@ use crate::units::ZoneName;
 pub use problem::{Problem, Problems};
 pub use reference::{json_schema, markdown};
 pub use settings::{
-    CertificateFiles, Embedded, Etcd, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
-    PlacementSettings, Published, Reload, Retries, Settings, Timeouts,
+    CertificateFiles, Embedded, Etcd, ExternalHost, Fleet, Handoff, HostTlsFiles, Limits, Listen,
+    PlacementPolicy, PlacementSettings, Published, Reload, Retries, Settings, Timeouts,
 };
 
 /// What the shard file may refer to outside itself. The program supplies the

@@ -1,6 +1,6 @@
 //! What a request's head may say to a host, and what hosts say to routers.
 
-use warmshard_config::host_policy::admission::{Head, Intake, Verdict, admit};
+use warmshard_config::host_policy::admission::{Caller, Head, Intake, Verdict, admit};
 use warmshard_config::units::{DeploymentId, FleetKey, HostId, WorkerName, parse_duration};
 use warmshard_config::wire::{ErrorReply, Load, control};
 
@@ -14,7 +14,7 @@ pub fn check(data: &[u8]) {
     let path = String::from_utf8_lossy(path);
     let fleet_key = FleetKey::parse(KEY).expect("a key");
     for intake in [Intake::Open, Intake::Draining] {
-        let verdict = admit(Head { path: &path, key, worker }, &fleet_key, intake);
+        let verdict = admit(Head { path: &path, key, worker, caller: Caller::Unknown }, &fleet_key, intake);
         let has_key = key == Some(KEY.as_bytes());
         match verdict {
             Verdict::Serve(name) => {

@@ -17,6 +17,7 @@ mod listen;
 mod prewarm;
 mod replay;
 mod respond;
+mod tls;
 mod upkeep;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -31,7 +32,8 @@ use warmshard_config::host_policy::memory::{MemoryLimits, Pressure};
 use warmshard_config::host_policy::pool::PoolLimits;
 use warmshard_config::units::{FleetKey, HostId};
 
-pub use listen::{Shutdown, serve};
+pub use listen::{Listener, Shutdown, serve};
+pub use tls::{HostTls, TlsError, TlsFiles};
 pub use upkeep::upkeep;
 
 use crate::pool::{Deployments, Isolates, Memory, Runtime, Telemetry};

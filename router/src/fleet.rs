@@ -25,6 +25,7 @@ use warmshard_config::placement::{
 use warmshard_config::units::{HostId, WorkerName};
 use warmshard_config::wire::{HostView, ReadyHost};
 
+use crate::host_tls::HostTls;
 use crate::metric;
 pub(crate) use host::{Host, Place};
 pub(crate) use moves::Move;
@@ -44,6 +45,8 @@ pub(crate) struct Fleet {
     changes: watch::Sender<()>,
     /// Wakes the prober when a host moved in.
     arrivals: Notify,
+    /// How every host is spoken to over TLS, if they are.
+    host_tls: Option<Arc<HostTls>>,
 }
 
 /// How long a host that said that it is shutting down, or is drained, is left alone.
@@ -69,8 +72,20 @@ pub(crate) struct ExplainedCandidate {
 }
 
 impl Fleet {
+    #[cfg(test)]
     pub(crate) fn new(placement: Box<dyn Placement>, spreading: Spreading, traffic: Traffic) -> Self {
-        let roster = Roster::new(placement, spreading, traffic, |id| Arc::new(Host::new(id.clone())));
+        Self::over(None, placement, spreading, traffic)
+    }
+
+    /// Its hosts are spoken to over TLS, or without.
+    pub(crate) fn over(
+        host_tls: Option<Arc<HostTls>>,
+        placement: Box<dyn Placement>,
+        spreading: Spreading,
+        traffic: Traffic,
+    ) -> Self {
+        let new = |id: &HostId| Arc::new(Host::new(id.clone(), host_tls.clone()));
+        let roster = Roster::new(placement, spreading, traffic, new);
         for host in roster.hosts() {
             metric::host_is(host.id(), State::Unknown);
         }
@@ -82,7 +97,17 @@ impl Fleet {
             workers: Workers::new(),
             changes: watch::Sender::new(()),
             arrivals: Notify::new(),
+            host_tls,
         }
+    }
+
+    pub(crate) fn host_tls(&self) -> Option<&HostTls> {
+        self.host_tls.as_deref()
+    }
+
+    /// A host of this ID as it is known, or a new one.
+    fn known_or_new(&self, id: &HostId) -> Arc<Host> {
+        self.known(id).unwrap_or_else(|| Arc::new(Host::new(id.clone(), self.host_tls.clone())))
     }
 
     pub(crate) fn roster(&self) -> Arc<Roster> {
@@ -103,8 +128,7 @@ impl Fleet {
     pub(crate) fn change(&self, placement: Box<dyn Placement>, spreading: Spreading, traffic: Traffic) {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.roster.load_full();
-        let known = |id: &HostId| self.known(id).unwrap_or_else(|| Arc::new(Host::new(id.clone())));
-        let new = Arc::new(Roster::new(placement, spreading, traffic, known));
+        let new = Arc::new(Roster::new(placement, spreading, traffic, |id| self.known_or_new(id)));
         metric::epoch_is_over(old.epoch());
         metric::epoch(new.epoch());
         self.roster.store(Arc::clone(&new));
@@ -121,7 +145,7 @@ impl Fleet {
         let new = hosts.iter().filter(|(id, _)| roster.index_of(id).is_none());
         let expected: Vec<Arc<Host>> = new
             .map(|(id, place)| {
-                let host = self.known(id).unwrap_or_else(|| Arc::new(Host::new(id.clone())));
+                let host = self.known_or_new(id);
                 host.place.store(Some(Arc::new(*place)));
                 host
             })

@@ -157,7 +157,7 @@ impl Outcome {
 
 async fn ask(heir: &Host, worker: &WorkerName, key: &FleetKey, timeout: Duration) -> Outcome {
     let Some(place) = heir.place() else { return Outcome::Failed };
-    match host_client::prewarm(place.address, worker, key, timeout).await {
+    match host_client::prewarm(heir, place, worker, key, timeout).await {
         Ok(PrewarmState::Warm) => Outcome::Warm,
         Ok(PrewarmState::Restored) => Outcome::Restored,
         Ok(PrewarmState::Preparing) => Outcome::Preparing,

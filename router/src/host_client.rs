@@ -1,16 +1,18 @@
 //! Small calls to a host's control endpoints, apart from the traffic of workers.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Either, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use warmshard_config::units::{FleetKey, WorkerName};
 use warmshard_config::wire::{self, PrewarmState, Prewarmed, control};
+
+use crate::fleet::{Host, Place};
 
 /// No control endpoint answers with more than this.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -19,6 +21,8 @@ const LARGEST_ANSWER: usize = 1 << 20;
 pub(crate) enum CallError {
     #[error("no connection")]
     Connect(#[source] std::io::Error),
+    #[error("no TLS with it")]
+    Tls(#[source] std::io::Error),
     #[error("the connection failed")]
     Http(#[source] hyper::Error),
     #[error("the answer could not be read")]
@@ -34,7 +38,8 @@ pub(crate) enum CallError {
 /// One call: where, what, who and how long.
 #[derive(Debug, Clone)]
 pub(crate) struct Call<'c> {
-    pub(crate) address: SocketAddr,
+    pub(crate) host: &'c Host,
+    pub(crate) place: Place,
     pub(crate) method: Method,
     pub(crate) path: &'c str,
     /// `None` for the one endpoint that needs no key.
@@ -44,13 +49,15 @@ pub(crate) struct Call<'c> {
 
 /// Has a host see to it that a worker's next request finds an isolate, and waits for that.
 pub(crate) async fn prewarm(
-    address: SocketAddr,
+    host: &Host,
+    place: Place,
     worker: &WorkerName,
     key: &FleetKey,
     timeout: Duration,
 ) -> Result<PrewarmState, CallError> {
     let path = format!("{}?worker={worker}", control::PREWARM);
-    let answer = Call { address, method: Method::POST, path: &path, key: Some(key), timeout }.send().await?;
+    let answer =
+        Call { host, place, method: Method::POST, path: &path, key: Some(key), timeout }.send().await?;
     let prewarmed = serde_json::from_slice::<Prewarmed>(&answer).map_err(CallError::Garbled)?;
     Ok(prewarmed.state)
 }
@@ -74,8 +81,22 @@ impl Call<'_> {
     }
 
     async fn exchange_without_limit(self, connect: Duration) -> Result<Response<Bytes>, CallError> {
-        let stream = tokio::time::timeout(connect, TcpStream::connect(self.address)).await;
-        let stream = stream.map_err(|_| CallError::Late(connect))?.map_err(CallError::Connect)?;
+        let connected = async {
+            let stream = TcpStream::connect(self.place.address).await.map_err(CallError::Connect)?;
+            let Some(tls) = self.host.tls() else { return Ok(Either::Left(stream)) };
+            tls.connect(self.host.id(), stream).await.map(Either::Right).map_err(CallError::Tls)
+        };
+        let stream = tokio::time::timeout(connect, connected).await;
+        match stream.map_err(|_| CallError::Late(connect))?? {
+            Either::Left(stream) => self.exchange_over(stream).await,
+            Either::Right(stream) => self.exchange_over(stream).await,
+        }
+    }
+
+    async fn exchange_over(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Response<Bytes>, CallError> {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(CallError::Http)?;
         let driver = tokio::spawn(connection);
@@ -94,7 +115,7 @@ impl Call<'_> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.path.parse().expect("paths are written in this program");
-        let address = self.address.to_string().parse().expect("an address is a header value");
+        let address = self.place.address.to_string().parse().expect("an address is a header value");
         request.headers_mut().insert(header::HOST, address);
         if let Some(key) = self.key {
             let value = key.reveal().parse().expect("fleet keys are printable ASCII");

@@ -21,6 +21,7 @@ mod etcd;
 mod fleet;
 mod handoff;
 mod host_client;
+mod host_tls;
 mod listeners;
 mod metric;
 mod prewarm;

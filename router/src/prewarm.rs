@@ -54,7 +54,7 @@ impl Prewarmer {
         let Some(place) = host.place() else { return };
         let key = roster.traffic.key.clone();
         tokio::spawn(async move {
-            let answer = host_client::prewarm(place.address, &worker, &key, LIMIT).await;
+            let answer = host_client::prewarm(&host, place, &worker, &key, LIMIT).await;
             note(&worker, &host, place, &answer);
             drop(raised);
         });

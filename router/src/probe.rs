@@ -65,7 +65,8 @@ fn judge(response: &Response<Bytes>) -> Result<Said, CallError> {
 async fn probe(fleet: &Fleet, host: &Host) {
     let Some(place) = host.place() else { return };
     let call = Call {
-        address: place.address,
+        host,
+        place,
         method: Method::GET,
         path: control::HEALTHZ,
         key: None,

@@ -41,7 +41,7 @@ use warmshard_config::placement::{Asked, NoRoute, Outcome};
 use warmshard_config::shard_file::Timeouts;
 use warmshard_config::wire::Fault;
 
-use crate::fleet::{Fleet, Place, Visit};
+use crate::fleet::{Fleet, Host, Place, Visit};
 use crate::metric;
 use crate::respond::{self, Failure};
 use crate::shutdown::InFlight;
@@ -62,8 +62,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    fn peer(address: SocketAddr, timeouts: &Timeouts) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, false, String::new());
+    fn peer(host: &Host, place: Place, timeouts: &Timeouts) -> HttpPeer {
+        let mut peer = HttpPeer::new(place.address, host.tls().is_some(), String::new());
+        if let Some(tls) = host.tls() {
+            tls.apply(&mut peer, host.id());
+        }
         let options = &mut peer.options;
         options.connection_timeout = Some(timeouts.connect);
         options.total_connection_timeout = Some(timeouts.connect);
@@ -87,27 +90,34 @@ impl Proxy {
     async fn reserve(&self, request: &mut Request, place: Place) -> bool {
         let (Some(visit), Some(attempt)) = (&request.visit, &mut request.attempt) else { return false };
         let traffic = &visit.plan.roster.traffic;
-        let (outcome, error) =
-            match lease::ask(place, &traffic.key, visit.worker.name(), &traffic.timeouts).await {
-                lease::Answer::Granted(name) => {
-                    attempt.lease = Some(name);
-                    return true;
+        let (outcome, error) = match lease::ask(
+            &attempt.host,
+            place,
+            &traffic.key,
+            visit.worker.name(),
+            &traffic.timeouts,
+        )
+        .await
+        {
+            lease::Answer::Granted(name) => {
+                attempt.lease = Some(name);
+                return true;
+            }
+            lease::Answer::NoPlace => return true,
+            lease::Answer::Refused(why) => {
+                self.fleet.observe(&attempt.host, Observation::Answered);
+                let leaving = why == Refusal::Draining.as_str();
+                if leaving {
+                    self.fleet.leaving(&attempt.host);
                 }
-                lease::Answer::NoPlace => return true,
-                lease::Answer::Refused(why) => {
-                    self.fleet.observe(&attempt.host, Observation::Answered);
-                    let leaving = why == Refusal::Draining.as_str();
-                    if leaving {
-                        self.fleet.leaving(&attempt.host);
-                    }
-                    let outcome = if leaving { Outcome::Leaving } else { Outcome::Refused };
-                    (outcome, Error::explain(HOST_REFUSED, why))
-                }
-                lease::Answer::Unreachable(error) => {
-                    self.fleet.observe(&attempt.host, Observation::ConnectionFailed);
-                    (Outcome::Failed, Error::explain(ErrorType::ConnectError, error.to_string()))
-                }
-            };
+                let outcome = if leaving { Outcome::Leaving } else { Outcome::Refused };
+                (outcome, Error::explain(HOST_REFUSED, why))
+            }
+            lease::Answer::Unreachable(error) => {
+                self.fleet.observe(&attempt.host, Observation::ConnectionFailed);
+                (Outcome::Failed, Error::explain(ErrorType::ConnectError, error.to_string()))
+            }
+        };
         request.go_on(outcome, &error);
         false
     }
@@ -175,11 +185,11 @@ impl ProxyHttp for Proxy {
                 }
             };
             metric::placed(decision.reason);
-            request.send_to(host, &decision, placed);
+            request.send_to(Arc::clone(&host), &decision, placed);
             if is_large && !self.reserve(request, place).await {
                 continue;
             }
-            let mut peer = Self::peer(place.address, &timeouts);
+            let mut peer = Self::peer(&host, place, &timeouts);
             if is_large {
                 // A connection that was idle may be closed just now, and the body cannot be sent again.
                 peer.group_key = rand::random();

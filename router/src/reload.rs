@@ -20,12 +20,15 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use warmshard_config::placement::{Course, Member, Membership, Moment, Placement, Weighed, takes_effect};
-use warmshard_config::shard_file::{Etcd, Fleet as FleetSettings, Problems, Published, Settings};
+use warmshard_config::shard_file::{
+    CertificateFiles, Etcd, Fleet as FleetSettings, HostTlsFiles, Problems, Published, Settings,
+};
 use warmshard_config::units::{Epoch, FleetKey, HostId, ShardKey};
 
 use crate::etcd::{Record, RecordError, describe};
 use crate::fleet::{Fleet, Place, Spreading, Traffic};
 use crate::handoff::{Handoff, Standing};
+use crate::host_tls::{BadHostTls, Material};
 use crate::tls::{self, BadCertificate, Candidates, Certificates};
 use crate::{metric, shard_commands, surroundings};
 
@@ -57,6 +60,8 @@ pub(crate) enum Refused {
     NeedsRestart(&'static str),
     #[error(transparent)]
     Certificate(BadCertificate),
+    #[error(transparent)]
+    HostTls(BadHostTls),
 }
 
 /// Keeps a fleet in line with its shard file.
@@ -210,7 +215,7 @@ impl Reloader {
             return;
         };
         let mut seen = self.in_force().text.clone();
-        let mut stamped = tls::stamp(&self.in_force().settings.tls);
+        let mut stamped = stamp(&self.in_force().settings);
         loop {
             let watch = self.in_force().settings.reload.watch;
             let due = self.in_force().next_due();
@@ -221,7 +226,7 @@ impl Reloader {
                 () = tokio::time::sleep(watch) => {
                     // Each new content is judged once, so that a wrong file is not logged every second.
                     let found = surroundings::read(&self.file);
-                    let stamp = tls::stamp(&self.in_force().settings.tls);
+                    let stamp = stamp(&self.in_force().settings);
                     let news = found.as_ref().is_ok_and(|text| *text != seen);
                     if news || stamp != stamped {
                         (seen, stamped) = (found.unwrap_or(seen), stamp);
@@ -277,6 +282,10 @@ impl Reloader {
             Ok(certificates) => certificates,
             Err(bad) => return Outcome::Refused(Refused::Certificate(bad)),
         };
+        let material = match new.host_tls.as_ref().map(Material::read).transpose() {
+            Ok(material) => material,
+            Err(bad) => return Outcome::Refused(Refused::HostTls(bad)),
+        };
         let record = new.etcd.is_some().then(|| self.in_force().record.clone()).flatten();
         let new = record.map_or(new.clone(), |record| new.with(record));
         let found = wall_clock();
@@ -284,7 +293,11 @@ impl Reloader {
         let at = takes_effect(changed, new.handoff.wait, found);
         let outcome = self.consider(new, text, at, force, found);
         // Those of a file that is refused are not shown; those of any other from now on.
-        let are_others = !matches!(outcome, Outcome::Refused(_)) && self.show(certificates);
+        let is_taken = !matches!(outcome, Outcome::Refused(_));
+        if let (true, Some(tls), Some(material)) = (is_taken, self.fleet.host_tls(), material) {
+            tls.replace(material);
+        }
+        let are_others = is_taken && self.show(certificates);
         match outcome {
             Outcome::Unchanged if are_others => Outcome::Certificates,
             outcome => outcome,
@@ -499,10 +512,23 @@ async fn sleep_until(due: Option<Moment>) {
     }
 }
 
+/// Changes when one of the files that a shard file names may have changed.
+fn stamp(settings: &Settings) -> u64 {
+    let mut files = settings.tls.clone();
+    if let Some(HostTlsFiles { ca, own }) = &settings.host_tls {
+        files.extend(own.clone());
+        files.push(CertificateFiles { certificate: ca.clone(), key: ca.clone() });
+    }
+    tls::stamp(&files)
+}
+
 /// What a running router cannot change.
 fn fixed_until_restart(old: &Settings, new: &Settings) -> Option<&'static str> {
     if old.listen != new.listen {
         return Some("listen");
+    }
+    if old.host_tls.is_some() != new.host_tls.is_some() {
+        return Some("host_tls");
     }
     if old.etcd != new.etcd {
         return Some("etcd");

@@ -24,6 +24,7 @@ use warmshard_config::units::{FleetKey, hex};
 use crate::admin::Admin;
 use crate::embedded::{HostProgram, Hosts};
 use crate::fleet::{Fleet, Spreading, Traffic};
+use crate::host_tls::HostTls;
 use crate::listeners::{Named, Sockets};
 use crate::reload::Reloader;
 use crate::shutdown::{Leash, Signals};
@@ -79,7 +80,9 @@ async fn serve(start: Start) -> Result<(), Failure> {
     let metrics = metric::install()?;
     let key = settings.key.clone().unwrap_or_else(random_key);
     let traffic = Traffic::of(&settings, &key);
-    let fleet = Fleet::new(settings.build_placement(), Spreading::from(&settings.placement), traffic);
+    let host_tls = settings.host_tls.as_ref().map(HostTls::load).transpose()?.map(Arc::new);
+    let spreading = Spreading::from(&settings.placement);
+    let fleet = Fleet::over(host_tls, settings.build_placement(), spreading, traffic);
     let mut router = Router::new(Arc::new(fleet));
     let certificates = sockets.tls.as_ref().map(|_| Certificates::load(&settings.tls).map(Arc::new));
     let certificates = certificates.transpose()?;

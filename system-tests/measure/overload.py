@@ -4,7 +4,7 @@
     python3 system-tests/measure/overload.py [SECONDS]
 
 Six hosts take four requests at once each. `hello` is asked 50 times a second by `loadtest`: first alone, then while
-`hot`, whose requests take half a second, is asked 40 times a second, which is 20 at once. Prints the latency of `hello`
+`hot`, whose requests take half a second, is asked 40 times a second, which is 20 at once and, evenly spaced, no more. Prints the latency of `hello`
 in both, how it started, over how many hosts `hot` was spread, and how long that took to be over.
 WARMSHARD_BIN names another folder of programs than target/release.
 """
@@ -64,9 +64,9 @@ def wait_until(met, limit=90):
     sys.exit("waited too long")
 
 
-def load(port, worker, rate, seconds, report):
+def load(port, worker, rate, seconds, report, arrivals="poisson"):
     command = [BIN / "loadtest", "run", "--target", f"http://127.0.0.1:{port}", "--workers", worker, "--rate", str(rate),
-               "--arrivals", "poisson", "--duration", f"{seconds}s", "--warmup", "3s", "--json", report]
+               "--arrivals", arrivals, "--duration", f"{seconds}s", "--warmup", "3s", "--json", report]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -88,7 +88,7 @@ def measure(folder, ports, seconds):
     load(ports["router"], "hello", RATE, seconds, reports["alone"]).wait()
     alone, _ = line("alone", reports["alone"])
     # First the load, then what is measured beside it.
-    hot = load(ports["router"], "hot", 5 * CAPACITY / SECONDS_EACH, seconds + 4, reports["hot"])
+    hot = load(ports["router"], "hot", 5 * CAPACITY / SECONDS_EACH, seconds + 4, reports["hot"], "constant")
     wait_until(lambda: width() >= 5)
     load(ports["router"], "hello", RATE, seconds, reports["beside"]).wait()
     widest = width()

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair, generate_simple_self_signed,
+};
 use reqwest::Certificate;
 use reqwest::blocking::{Client, ClientBuilder};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -55,6 +57,33 @@ impl CertificateFiles {
         std::fs::write(&self.key, signing_key.serialize_pem())?;
         std::fs::write(&self.certificate, cert.pem())?;
         Ok(Certificate::from_pem(cert.pem().as_bytes())?)
+    }
+}
+
+/// Who signs the certificates of a fleet.
+pub struct Authority {
+    /// Its own certificate.
+    pub file: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new(folder: &Path, stem: &str) -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let file = folder.join(format!("{stem}-ca.pem"));
+        std::fs::write(&file, params.self_signed(&key)?.pem())?;
+        Ok(Self { file, issuer: Issuer::new(params, key) })
+    }
+
+    /// Signs a certificate for a name and puts it into files of this name, the key first.
+    pub fn issue(&self, folder: &Path, name: &str) -> Result<CertificateFiles> {
+        let (files, key) = (CertificateFiles::in_folder(folder, name), KeyPair::generate()?);
+        let certificate = CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &self.issuer)?;
+        std::fs::write(&files.key, key.serialize_pem())?;
+        std::fs::write(&files.certificate, certificate.pem())?;
+        Ok(files)
     }
 }
 

@@ -12,6 +12,16 @@ pub struct Head<'a> {
     pub key: Option<&'a [u8]>,
     /// The value of the worker's header, if there is one.
     pub worker: Option<&'a [u8]>,
+    pub caller: Caller,
+}
+
+/// What the connection says about who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Nothing: the key has to.
+    Unknown,
+    /// Of the fleet, by a certificate.
+    Certified,
 }
 
 /// What to do with a request.
@@ -69,6 +79,7 @@ pub fn admit(head: Head<'_>, key: &FleetKey, intake: Intake) -> Verdict {
         return Verdict::Health;
     }
     match head.key {
+        _ if head.caller == Caller::Certified => {}
         None => return Verdict::Deny(Denial::NoKey),
         Some(found) if !key.is(found) => return Verdict::Deny(Denial::WrongKey),
         Some(_) => {}
@@ -91,7 +102,7 @@ mod tests {
     const KEY: &[u8] = b"0123456789abcdef";
 
     fn verdict(path: &str, key: Option<&[u8]>, worker: Option<&str>, intake: Intake) -> Verdict {
-        let head = Head { path, key, worker: worker.map(str::as_bytes) };
+        let head = Head { path, key, worker: worker.map(str::as_bytes), caller: Caller::Unknown };
         admit(head, &FleetKey::parse("0123456789abcdef").unwrap(), intake)
     }
 
@@ -101,6 +112,18 @@ mod tests {
         assert_eq!(of(None), Verdict::Deny(Denial::NoKey));
         assert_eq!(of(Some(b"wrong")), Verdict::Deny(Denial::WrongKey));
         assert_eq!(of(Some(KEY)), Verdict::Serve(WorkerName::parse("hello").unwrap()));
+    }
+
+    #[test]
+    fn a_certificate_stands_for_the_key_and_for_nothing_else() {
+        let of = |worker: Option<&[u8]>, intake| {
+            let head = Head { path: "/", key: None, worker, caller: Caller::Certified };
+            admit(head, &FleetKey::parse("0123456789abcdef").unwrap(), intake)
+        };
+        assert!(matches!(of(Some(b"hello"), Intake::Open), Verdict::Serve(_)));
+        assert_eq!(of(Some(b"hello"), Intake::Draining), Verdict::Refuse(Refusal::Draining));
+        assert!(matches!(of(Some(b"../x"), Intake::Open), Verdict::Deny(Denial::BadWorker(_))));
+        assert_eq!(of(None, Intake::Open), Verdict::Deny(Denial::NoWorker));
     }
 
     #[test]

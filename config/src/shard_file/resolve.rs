@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Problem, Problems, line_of};
 use super::reader::{self, File, Fit, Misfit, Table};
 use super::settings::{
-    CertificateFiles, Embedded, Etcd, ExternalHost, Fleet, Handoff, Limits, Listen, PlacementPolicy,
-    PlacementSettings, Published, Reload, Retries, Settings, Timeouts,
+    CertificateFiles, Embedded, Etcd, ExternalHost, Fleet, Handoff, HostTlsFiles, Limits, Listen,
+    PlacementPolicy, PlacementSettings, Published, Reload, Retries, Settings, Timeouts,
 };
 use super::shape::Section;
 use super::{Surroundings, Unusable, shape};
@@ -48,10 +48,11 @@ pub(super) fn resolve<'t>(
     let prewarm = prewarm(file);
     let (limits, retries, reload, handoff) = (limits(file), retries(file), reload(file), handoff(file));
     let key = secret(file, &shape::FLEET, ["key_file", "key_env"], base, surroundings);
-    if let Some(Fleet::External(_)) = fleet
-        && key == Some(None)
-    {
-        missing_key(file);
+    let host_tls = host_tls(file, base, surroundings);
+    match fleet {
+        Some(Fleet::External(_)) if key == Some(None) && !is_certified(&host_tls) => missing_key(file),
+        Some(Fleet::Embedded(_)) => refuse_host_tls_beside_embedded(file),
+        _ => {}
     }
     Some(Settings {
         listen,
@@ -69,6 +70,7 @@ pub(super) fn resolve<'t>(
         handoff,
         admin_token: admin_token?,
         key: key?,
+        host_tls: host_tls?,
     })
 }
 
@@ -112,13 +114,7 @@ fn certificates(
         let key = table.required(file, "key", path);
         let (Some(certificate), Some(key)) = (certificate, key) else { continue };
         let files = CertificateFiles { certificate, key };
-        let checked = surroundings.check_certificate(&files);
-        if let Err(Unusable::Certificate(why)) = &checked {
-            table.get(file, "certificate", |_| Err::<(), _>(Misfit::because(why)));
-        }
-        if let Err(Unusable::Key(why)) = &checked {
-            table.get(file, "key", |_| Err::<(), _>(Misfit::because(why)));
-        }
+        check_pair(file, table, &files, surroundings);
         certificates.push(files);
     }
     let line = tables.first().and_then(|table| table.line);
@@ -130,6 +126,83 @@ fn certificates(
     let (key, found, expected) = (key.to_owned(), found.to_owned(), expected.to_owned());
     file.problems.push(Problem { line, key, found, expected, hint: None });
     certificates
+}
+
+fn check_pair(
+    file: &mut File<'_, '_>,
+    table: &Table<'_>,
+    files: &CertificateFiles,
+    surroundings: &dyn Surroundings,
+) {
+    match surroundings.check_certificate(files) {
+        Err(Unusable::Certificate(why)) => {
+            table.get(file, "certificate", |_| Err::<(), _>(Misfit::because(&why)));
+        }
+        Err(Unusable::Key(why)) => {
+            table.get(file, "key", |_| Err::<(), _>(Misfit::because(&why)));
+        }
+        Ok(()) => {}
+    }
+}
+
+/// `None`: there is such a table and something is wrong with it. `Some(None)`: there is none.
+fn host_tls(
+    file: &mut File<'_, '_>,
+    base: &Path,
+    surroundings: &dyn Surroundings,
+) -> Option<Option<HostTlsFiles>> {
+    let table = file.table(&shape::HOST_TLS);
+    if !table.is_present() {
+        return Some(None);
+    }
+    let path = |value: &DeValue<'_>| Ok(base.join(reader::text(value)?));
+    let readable = |value: &DeValue<'_>| {
+        let path = base.join(reader::text(value)?);
+        let read = surroundings.read(&path);
+        read.map_err(|why| Misfit::because(&format!("{}: {why}", path.display())))?;
+        Ok(path)
+    };
+    let ca = table.required(file, "ca", readable);
+    let own = match (table.get(file, "certificate", path), table.get(file, "key", path)) {
+        (Some(certificate), Some(key)) => {
+            let files = CertificateFiles { certificate, key };
+            check_pair(file, &table, &files, surroundings);
+            Some(files)
+        }
+        (None, None) => None,
+        (certificate, _) => {
+            let (found, other) =
+                if certificate.is_some() { ("certificate", "key") } else { ("key", "certificate") };
+            file.problems.push(Problem {
+                line: table.line,
+                key: "host_tls".to_owned(),
+                found: format!("`{found}` without `{other}`"),
+                expected: "both or neither".to_owned(),
+                hint: None,
+            });
+            None
+        }
+    };
+    Some(Some(HostTlsFiles { ca: ca?, own }))
+}
+
+/// Whether the router has something else than a key to show.
+fn is_certified(host_tls: &Option<Option<HostTlsFiles>>) -> bool {
+    // What is wrong with it has been reported.
+    host_tls.as_ref().is_none_or(|files| files.as_ref().is_some_and(|files| files.own.is_some()))
+}
+
+fn refuse_host_tls_beside_embedded(file: &mut File<'_, '_>) {
+    let table = file.table(&shape::HOST_TLS);
+    if table.is_present() {
+        file.problems.push(Problem {
+            line: table.line,
+            key: "host_tls".to_owned(),
+            found: "`[host_tls]` beside `[embedded]`".to_owned(),
+            expected: "it beside `[[hosts]]` or `[etcd]`: embedded hosts are on this machine".to_owned(),
+            hint: None,
+        });
+    }
 }
 
 fn loopback(value: &DeValue<'_>) -> Fit<SocketAddr> {

@@ -32,9 +32,11 @@ pub struct Settings {
     pub handoff: Handoff,
     /// Who may use the admin API; `None` for everybody on this machine.
     pub admin_token: Option<FleetKey>,
-    /// The secret that router and hosts share. `None` only with embedded hosts:
-    /// then each start makes a new one.
+    /// The secret that router and hosts share. `None` with embedded hosts, for which each start
+    /// makes a new one, and where the router's own certificate stands for it.
     pub key: Option<FleetKey>,
+    /// How hosts are spoken to over TLS, if they are.
+    pub host_tls: Option<HostTlsFiles>,
 }
 
 impl Settings {
@@ -150,6 +152,15 @@ pub struct Embedded {
     /// `None` for what the host itself considers right.
     pub max_isolates: Option<u32>,
     pub requests_per_isolate: Option<u32>,
+}
+
+/// What router and hosts prove to each other who they are with, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostTlsFiles {
+    /// What hosts' certificates are signed by.
+    pub ca: PathBuf,
+    /// What the router shows; `None` where the fleet's key says who it is.
+    pub own: Option<CertificateFiles>,
 }
 
 /// Which host is a worker's home, and when it gets more than one.

@@ -429,6 +429,37 @@ pub(super) static FLEET: Section = Section {
     ],
 };
 
+pub(super) static HOST_TLS: Section = Section {
+    name: "host_tls",
+    repeated: false,
+    doc: "TLS between this router and `[[hosts]]`. With this table every host is spoken to over TLS, and its \
+          certificate must be made for its ID. With a certificate of its own the router needs no fleet key \
+          where hosts trust who signed it. The files are read again when they change; while a changed one is \
+          unusable, the last good one stays.",
+    keys: &[
+        required(
+            "ca",
+            Kind::Text,
+            "a PEM file with the certificates that hosts' certificates are signed by, relative to this file",
+            "Whose signature makes a host one.",
+        ),
+        key(
+            "certificate",
+            Kind::Text,
+            "a PEM file with a certificate and those that signed it, relative to this file",
+            None,
+            "What this router shows hosts.",
+        ),
+        key(
+            "key",
+            Kind::Text,
+            "a PEM file with the certificate's private key, relative to this file",
+            None,
+            "Its private key.",
+        ),
+    ],
+};
+
 pub(super) static TIMEOUTS: Section = Section {
     name: "timeouts",
     repeated: false,
@@ -572,9 +603,9 @@ pub(super) static ADMIN: Section = Section {
     ],
 };
 
-pub(super) static SECTIONS: [&Section; 16] = [
+pub(super) static SECTIONS: [&Section; 17] = [
     &LISTEN, &TLS, &ROUTES, &HOSTS, &EMBEDDED, &ETCD, &PLACEMENT, &HANDOFF, &HEALTH, &RETRIES, &TIMEOUTS,
-    &LIMITS, &PREWARM, &FLEET, &ADMIN, &RELOAD,
+    &LIMITS, &PREWARM, &FLEET, &HOST_TLS, &ADMIN, &RELOAD,
 ];
 
 /// The known name closest to an unknown one, if it is close enough to be meant.

@@ -42,7 +42,10 @@ impl Surroundings for Machine {
 fn machine() -> Machine {
     Machine {
         variables: HashMap::from([("FLEET_KEY", "0123456789abcdef"), ("SHORT", "short")]),
-        files: HashMap::from([("conf/fleet.key".into(), "fedcba9876543210\n")]),
+        files: HashMap::from([
+            ("conf/fleet.key".into(), "fedcba9876543210\n"),
+            ("conf/ca.pem".into(), "certificates"),
+        ]),
         folders: vec!["conf/../examples/hello".into()],
     }
 }
@@ -175,7 +178,7 @@ vnodes = "many"
         "conf/shard.toml:2: `listen.data`: found \"8080\", expected an address as in `127.0.0.1:8080`",
         "conf/shard.toml:3: `listen.admin`: found \"0.0.0.0:9090\", expected an address of this machine's loopback as in `127.0.0.1:9090`",
         "  hint: without a token in `[admin]` the admin API stays on this machine",
-        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[tls]], [[routes]], [[hosts]], [embedded], [etcd], [placement], [handoff], [health], [retries], [timeouts], [limits], [prewarm], [fleet], [admin], [reload]",
+        "conf/shard.toml:4: `helth`: found an unknown section, expected one of [listen], [[tls]], [[routes]], [[hosts]], [embedded], [etcd], [placement], [handoff], [health], [retries], [timeouts], [limits], [prewarm], [fleet], [host_tls], [admin], [reload]",
         "  hint: did you mean `health`?",
         "conf/shard.toml:6: `health.intervall`: found an unknown key, expected one of `interval`, `timeout`, `down_after`, `up_after`, `errors`, `settle`, `eject_after`, `eject_for`, `eject_most`",
         "  hint: did you mean `interval`?",
@@ -338,4 +341,26 @@ fn all_syntax_errors_are_told_with_their_lines() {
     let found = problems("[listen\ndata = \"127.0.0.1:1\"\nadmin = = 3\n");
     assert!(found[0].starts_with("conf/shard.toml:1: found something that is not TOML ("), "{found:?}");
     assert!(found.iter().any(|line| line.starts_with("conf/shard.toml:3: ")), "{found:?}");
+}
+
+#[test]
+fn hosts_over_tls_need_a_ca_and_a_key_or_a_certificate() {
+    let host = "[[hosts]]\nid = \"a\"\naddress = \"10.0.0.1:1\"\n";
+    let with = |lines: &str| format!("{host}[host_tls]\n{lines}");
+    let mutual = "ca = \"ca.pem\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+    let settings = read(&with(mutual)).unwrap();
+    let own = CertificateFiles { certificate: "conf/a.pem".into(), key: "conf/a.key".into() };
+    let (ca, key) = ("conf/ca.pem".into(), settings.key.clone());
+    assert_eq!((settings.host_tls, key), (Some(HostTlsFiles { ca, own: Some(own) }), None));
+    let keyed = format!("{}[fleet]\nkey_env = \"FLEET_KEY\"\n", with("ca = \"ca.pem\"\n"));
+    assert_eq!(read(&keyed).unwrap().host_tls.map(|files| files.own), Some(None));
+
+    assert!(problems(&with("ca = \"ca.pem\"\n"))[0].contains("found no fleet key"));
+    assert!(problems(&with(""))[0].contains("`host_tls.ca`: found no such key"));
+    assert!(problems(&with("ca = \"none.pem\"\n"))[1].contains("conf/none.pem: no such file"));
+    let has = |text: &str, expected: &str| problems(text).iter().any(|line| line.contains(expected));
+    let half = with("ca = \"ca.pem\"\nkey = \"a.key\"\n");
+    assert!(has(&half, "found `key` without `certificate`, expected both or neither"));
+    let embedded = format!("[embedded]\n[host_tls]\n{mutual}");
+    assert!(has(&embedded, "found `[host_tls]` beside `[embedded]`"));
 }

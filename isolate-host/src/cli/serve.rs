@@ -14,16 +14,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use warmshard_config::host_policy::memory::MemoryLimits;
 use warmshard_config::host_policy::pool::PoolLimits;
-use warmshard_config::units::{FleetKey, HostId, parse_duration};
+use warmshard_config::units::{FleetKey, HostId, hex, parse_duration};
 
 use super::{CommandResult, logging, places};
 use crate::cache::CacheDir;
 use crate::isolate::{Engine, EngineOptions, Limits};
 use crate::machine;
-use crate::pool::{EngineRuntime, Runtime};
+use crate::pool::{EngineRuntime, Runtime, chain};
 use crate::progress::ToLog;
 use crate::secrets::SecretsFolder;
-use crate::server::{self, Host, HostLimits, Shutdown};
+use crate::server::{self, Host, HostLimits, HostTls, Listener, Shutdown, TlsFiles};
 use crate::store::Store;
 
 /// How long requests may go on after the host was told to stop.
@@ -52,6 +52,15 @@ pub(super) struct Serve {
     /// changes; else the variable WARMSHARD_FLEET_KEY holds it
     #[arg(long, value_name = "FILE")]
     fleet_key_file: Option<PathBuf>,
+    /// Speak TLS with this certificate, which is made for the host's ID; PEM, those that signed it after it
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Whoever shows a certificate signed by one of these needs no fleet key, and there need be none
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_client_ca: Option<PathBuf>,
     /// The most isolates kept at once; the longest idle one makes room for the next
     #[arg(long, value_name = "N", default_value = "128")]
     max_isolates: NonZeroU32,
@@ -97,8 +106,13 @@ pub(super) struct Serve {
 /// Why the host does not serve.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    #[error("found no fleet key, expected one in `--fleet-key-file` or the variable `WARMSHARD_FLEET_KEY`")]
+    #[error(
+        "found no fleet key, expected one in `--fleet-key-file` or the variable `WARMSHARD_FLEET_KEY`, or \
+         `--tls-client-ca`"
+    )]
     NoKey,
+    #[error("the machine gives no random numbers: {0}")]
+    NoEntropy(getrandom::Error),
     #[error("cannot read the fleet's key from `{path}`")]
     ReadKey { path: String, source: io::Error },
     #[error("cannot listen on `{addr}`")]
@@ -121,9 +135,10 @@ impl Serve {
     async fn serve(&self, key: FleetKey, store: Arc<Store>, cache: CacheDir) -> CommandResult {
         let mut stop = Stop::new(self.exit_with_parent)?;
         // Bound before the runtime is opened, which may take long: a taken port is told at once.
-        let listener = TcpListener::bind(self.listen)
+        let socket = TcpListener::bind(self.listen)
             .await
             .map_err(|source| ServeError::Listen { addr: self.listen, source })?;
+        let tls = self.tls_files().map(HostTls::load).transpose()?;
         let limits = Limits {
             cpu: self.cpu_limit,
             memory_bytes: self.memory_limit as usize * (1 << 20),
@@ -154,9 +169,10 @@ impl Serve {
         let deployments = Arc::clone(host.deployments());
         let upkeep = tokio::spawn(server::upkeep(Arc::clone(&host)));
         let key_watcher = self.watch_key(&host);
+        let tls_watcher = tokio::spawn(watch_tls(tls.clone()));
         // What the store has is ready before anybody is told that this host is there.
         deployments.prepare_all().await;
-        announce(&self.host_id, listener.local_addr()?)?;
+        announce(&self.host_id, socket.local_addr()?)?;
         let watcher = tokio::spawn(async move {
             loop {
                 deployments.prepare_all().await;
@@ -165,10 +181,12 @@ impl Serve {
         });
         // Whose parent stops it has no requests to come.
         let notice = if self.exit_with_parent { Duration::ZERO } else { self.drain_notice };
+        let listener = Listener { socket, tls };
         server::serve(host, listener, stop.asked(), Shutdown { notice, drain: DRAIN }).await;
         watcher.abort();
         upkeep.abort();
         key_watcher.abort();
+        tls_watcher.abort();
         Ok(())
     }
 
@@ -198,6 +216,11 @@ impl Serve {
         })
     }
 
+    fn tls_files(&self) -> Option<TlsFiles> {
+        let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);
+        Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca.clone() })
+    }
+
     fn memory_limits(&self) -> io::Result<MemoryLimits> {
         let bytes = match self.max_memory {
             Some(mebibytes) => u64::from(mebibytes.get()) << 20,
@@ -211,9 +234,38 @@ impl Serve {
         let text = match &self.fleet_key_file {
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|source| ServeError::ReadKey { path: path.display().to_string(), source })?,
-            None => std::env::var("WARMSHARD_FLEET_KEY").map_err(|_| ServeError::NoKey)?,
+            None => match std::env::var("WARMSHARD_FLEET_KEY") {
+                Ok(text) => text,
+                // Certificates say who is of the fleet: a key that nobody has.
+                Err(_) if self.tls_client_ca.is_some() => random_key()?,
+                Err(_) => return Err(ServeError::NoKey.into()),
+            },
         };
         Ok(FleetKey::parse(&text)?)
+    }
+}
+
+fn random_key() -> Result<String, ServeError> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(ServeError::NoEntropy)?;
+    Ok(hex(&key))
+}
+
+/// Takes other certificates over as soon as the files have them.
+async fn watch_tls(tls: Option<Arc<HostTls>>) {
+    let Some(tls) = tls else { return };
+    let mut known = tls.stamp();
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let stamp = tls.stamp();
+        if stamp == known {
+            continue;
+        }
+        match tls.reload() {
+            Ok(()) => tracing::info!("other certificates are in force"),
+            Err(error) => tracing::error!(error = chain(&error), "the last good certificates stay"),
+        }
+        known = stamp;
     }
 }
 

@@ -7,7 +7,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Request, Response, Uri, header, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use warmshard_config::host_policy::admission::{Head, Intake, Verdict, admit};
+use warmshard_config::host_policy::admission::{Caller, Head, Intake, Verdict, admit};
 use warmshard_config::units::WorkerName;
 use warmshard_config::wire;
 
@@ -36,12 +36,13 @@ const HOP_BY_HOP: [header::HeaderName; 6] = [
 pub(super) async fn handle<R: Runtime>(
     host: &Arc<Host<R>>,
     request: Request<Incoming>,
+    caller: Caller,
 ) -> Response<ResponseBody> {
     let began = Instant::now();
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let worker = request.headers().get(wire::WORKER).cloned();
-    let mut response = match dispatch(host, request, &id).await {
+    let mut response = match dispatch(host, request, caller, &id).await {
         Ok(response) => response,
         Err(failure) => respond::failure(&failure, &id),
     };
@@ -62,12 +63,14 @@ pub(super) async fn handle<R: Runtime>(
 async fn dispatch<R: Runtime>(
     host: &Arc<Host<R>>,
     request: Request<Incoming>,
+    caller: Caller,
     id: &str,
 ) -> Result<Response<ResponseBody>, Failure> {
     let headers = request.headers();
     let value = |name: &str| headers.get(name).map(header::HeaderValue::as_bytes);
-    let head = Head { path: request.uri().path(), key: value(wire::KEY), worker: value(wire::WORKER) };
-    // What was promised is kept; without the key nobody can know of it.
+    let (key, worker) = (value(wire::KEY), value(wire::WORKER));
+    let head = Head { path: request.uri().path(), key, worker, caller };
+    // What was promised is kept; nobody else can know of it.
     let held = host.leases.take(value(wire::LEASE), head.worker);
     let intake = if held.is_some() { Intake::Open } else { host.intake() };
     // Decided before anything is awaited, so that the key is not held on to.

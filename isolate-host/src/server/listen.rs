@@ -9,11 +9,13 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use warmshard_config::host_policy::admission::Caller;
 
-use super::{Host, dispatch};
+use super::{Host, HostTls, dispatch};
 use crate::pool::Runtime;
 
 /// Longest wait for a request's head. Routers keep idle connections: it is not short.
@@ -31,10 +33,17 @@ pub struct Shutdown {
     pub drain: Duration,
 }
 
+/// Where routers come in, and whether they speak TLS there.
+#[derive(Debug)]
+pub struct Listener {
+    pub socket: TcpListener,
+    pub tls: Option<Arc<HostTls>>,
+}
+
 /// Serves until `stop` resolves, then drains.
 pub async fn serve<R: Runtime>(
     host: Arc<Host<R>>,
-    listener: TcpListener,
+    listener: Listener,
     stop: impl Future<Output = ()>,
     shutdown: Shutdown,
 ) {
@@ -48,9 +57,10 @@ pub async fn serve<R: Runtime>(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
+            accepted = listener.socket.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(Arc::clone(&host), stream, watched.clone()));
+                    let tls = listener.tls.clone();
+                    connections.spawn(connection(Arc::clone(&host), stream, tls, watched.clone()));
                 }
                 Err(error) => pause_after(&error).await,
             },
@@ -75,12 +85,31 @@ async fn pause_after(error: &io::Error) {
     }
 }
 
-async fn connection<R: Runtime>(host: Arc<Host<R>>, stream: TcpStream, mut draining: watch::Receiver<bool>) {
+async fn connection<R: Runtime>(
+    host: Arc<Host<R>>,
+    stream: TcpStream,
+    tls: Option<Arc<HostTls>>,
+    draining: watch::Receiver<bool>,
+) {
     // Without it small responses wait for the acknowledgement of the ones before.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return answer_all(host, stream, Caller::Unknown, draining).await };
+    match tls.accept(stream).await {
+        Ok((stream, caller)) => answer_all(host, stream, caller, draining).await,
+        Err(error) => tracing::debug!(%error, "a handshake failed"),
+    }
+}
+
+/// Answers one request after the other.
+async fn answer_all<R: Runtime>(
+    host: Arc<Host<R>>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    caller: Caller,
+    mut draining: watch::Receiver<bool>,
+) {
     let service = service_fn(move |request| {
         let host = Arc::clone(&host);
-        async move { Ok::<_, Infallible>(dispatch::handle(&host, request).await) }
+        async move { Ok::<_, Infallible>(dispatch::handle(&host, request, caller).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

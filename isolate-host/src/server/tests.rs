@@ -49,6 +49,7 @@ async fn start_with(runtime: FakeRuntime, isolates: u32, hibernate_after: Option
     let addr = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = Shutdown { notice: Duration::ZERO, drain: Duration::from_secs(20) };
+    let listener = Listener { socket: listener, tls: None };
     let ended = tokio::spawn(serve(Arc::clone(&host), listener, async { drop(stopped.await) }, shutdown));
     Server { addr, host, stop: Some(stop), ended }
 }

@@ -177,7 +177,8 @@ impl Admin {
             let (host, key, path) = (Arc::clone(host), key.clone(), format!("{endpoint}?worker={worker}"));
             calls.spawn(async move {
                 let call = Call {
-                    address: place.address,
+                    host: &host,
+                    place,
                     method: Method::POST,
                     path: &path,
                     key: Some(&key),

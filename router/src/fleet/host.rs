@@ -11,6 +11,7 @@ use warmshard_config::placement::Standing;
 use warmshard_config::units::{HostId, WorkerName};
 use warmshard_config::wire::Load;
 
+use crate::host_tls::HostTls;
 use crate::shutdown::{Gauge, Raised};
 
 /// Where a host runs right now.
@@ -43,6 +44,8 @@ pub(crate) struct Host {
     blamed: AtomicBool,
     in_flight: Arc<Gauge>,
     known_since: Instant,
+    /// How it is spoken to over TLS, if it is.
+    tls: Option<Arc<HostTls>>,
 }
 
 /// What it last said about its load, to be read without a lock.
@@ -55,7 +58,7 @@ struct Said {
 }
 
 impl Host {
-    pub(super) fn new(id: HostId) -> Self {
+    pub(super) fn new(id: HostId, tls: Option<Arc<HostTls>>) -> Self {
         Self {
             id,
             place: ArcSwapOption::empty(),
@@ -68,11 +71,16 @@ impl Host {
             blamed: AtomicBool::new(false),
             in_flight: Arc::default(),
             known_since: Instant::now(),
+            tls,
         }
     }
 
     pub(crate) fn id(&self) -> &HostId {
         &self.id
+    }
+
+    pub(crate) fn tls(&self) -> Option<&HostTls> {
+        self.tls.as_deref()
     }
 
     pub(crate) fn place(&self) -> Option<Place> {
@@ -211,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_a_host_says_counts_while_it_is_fresh() {
-        let host = Host::new(HostId::parse("a").unwrap());
+        let host = Host::new(HostId::parse("a").unwrap(), None);
         assert_eq!(host.load(), None);
         let _own = [host.begin_request(), host.begin_request()];
         let now = Instant::now();

@@ -8,7 +8,7 @@ use warmshard_config::shard_file::Timeouts;
 use warmshard_config::units::{FleetKey, WorkerName};
 use warmshard_config::wire::{self, Leased, control};
 
-use crate::fleet::Place;
+use crate::fleet::{Host, Place};
 use crate::host_client::{Call, CallError};
 
 /// pingora keeps this much of a body, to be sent again.
@@ -39,10 +39,16 @@ pub(super) fn is_needed(session: &mut Session) -> bool {
 }
 
 /// Asks a host for a place.
-pub(super) async fn ask(place: Place, key: &FleetKey, worker: &WorkerName, timeouts: &Timeouts) -> Answer {
+pub(super) async fn ask(
+    host: &Host,
+    place: Place,
+    key: &FleetKey,
+    worker: &WorkerName,
+    timeouts: &Timeouts,
+) -> Answer {
     let path = format!("{}?worker={worker}", control::LEASE);
     let timeout = timeouts.silence.min(LONGEST);
-    let call = Call { address: place.address, method: Method::POST, path: &path, key: Some(key), timeout };
+    let call = Call { host, place, method: Method::POST, path: &path, key: Some(key), timeout };
     let response = match call.exchange(timeouts.connect).await {
         Ok(response) => response,
         Err(error) => return Answer::Unreachable(error),

@@ -9,6 +9,7 @@ mod etcd;
 mod faults;
 mod fleet;
 mod handoff;
+mod host_tls;
 mod killed;
 mod limits;
 mod load;
