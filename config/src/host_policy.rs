@@ -9,6 +9,7 @@
 //! is told and tells what came of it.
 
 pub mod admission;
+pub mod habit;
 pub mod pool;
 pub mod prepared;
 

@@ -102,12 +102,8 @@ impl<I: Instance> Isolates<I> {
     where
         F: Future<Output = Result<I, BoxError>> + Send + 'static,
     {
-        let (place, start, mut restored) = self.take_place(worker, deployment, restore)?;
-        let outcome = match restored.wait_for(Option::is_some).await {
-            Ok(outcome) => (*outcome).clone(),
-            Err(_) => None,
-        };
-        let isolate = outcome.unwrap_or(Err(LeaseError::Broken))?;
+        let (place, start, restored) = self.take_place(worker, deployment, restore)?;
+        let isolate = outcome(restored).await?;
         self.telemetry.started(start.kind);
         Ok(Lease { isolate, start, place })
     }
@@ -122,7 +118,7 @@ impl<I: Instance> Isolates<I> {
     where
         F: Future<Output = Result<I, BoxError>> + Send + 'static,
     {
-        let mut restored = {
+        let restored = {
             let mut inner = self.lock();
             let slot = loop {
                 match inner.policy.prewarm(worker, deployment, self.began.elapsed()) {
@@ -138,11 +134,12 @@ impl<I: Instance> Isolates<I> {
             };
             inner.slots.get(&slot).cloned().ok_or(LeaseError::Broken)?
         };
-        let outcome = match restored.wait_for(Option::is_some).await {
-            Ok(outcome) => (*outcome).clone(),
-            Err(_) => None,
-        };
-        outcome.unwrap_or(Err(LeaseError::Broken)).map(|_| PrewarmState::Restored)
+        outcome(restored).await.map(|_| PrewarmState::Restored)
+    }
+
+    /// Workers on a clock that are about to be called and have no isolate here.
+    pub fn due(&self) -> Vec<WorkerName> {
+        self.lock().policy.due(self.began.elapsed())
     }
 
     fn take_place<F>(
@@ -266,6 +263,15 @@ impl<I: Instance> Isolates<I> {
         // Nothing here panics half way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a restore comes to, waited for.
+async fn outcome<I: Instance>(mut restored: watch::Receiver<Restored<I>>) -> Result<I, LeaseError> {
+    let outcome = match restored.wait_for(Option::is_some).await {
+        Ok(outcome) => (*outcome).clone(),
+        Err(_) => None,
+    };
+    outcome.unwrap_or(Err(LeaseError::Broken))
 }
 
 /// A restore under way. However it ends, its slot does not stay behind.

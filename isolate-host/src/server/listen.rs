@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Host, dispatch};
+use super::{Host, ahead, dispatch};
 use crate::pool::Runtime;
 
 /// Longest wait for a request's head. Routers keep idle connections: it is not short.
@@ -45,9 +45,11 @@ pub async fn serve<R: Runtime>(
         host.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(shutdown.notice).await;
     });
+    let mut looking_ahead = std::pin::pin!(ahead::look(&host));
     loop {
         tokio::select! {
             () = &mut stop => break,
+            () = &mut looking_ahead => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(connection(Arc::clone(&host), stream, watched.clone()));

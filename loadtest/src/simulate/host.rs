@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use warmshard_config::cold_start::Cause;
 use warmshard_config::host_policy::Refusal;
-use warmshard_config::host_policy::habit::Price;
-use warmshard_config::host_policy::pool::{AfterRelease, Decision, Pool, PoolLimits, SlotId};
+use warmshard_config::host_policy::pool::{AfterRelease, Decision, Pool, PoolLimits, Prewarm, SlotId};
 use warmshard_config::units::{DeploymentId, WorkerName};
 use warmshard_config::wire::StartKind;
 
@@ -24,7 +23,6 @@ pub(super) enum Admission {
         cause: Option<Cause>,
     },
     Refused,
-    NotWarm(Price),
     Leaving,
     Unreachable,
 }
@@ -68,12 +66,11 @@ impl Host {
         }
     }
 
-    /// `elsewhere` is what room costs at another host, `restore` how long a restore would take.
+    /// `restore` is how long a restore would take.
     pub(super) fn admit(
         &mut self,
         worker: &WorkerName,
         deployment: &DeploymentId,
-        elsewhere: Option<Price>,
         now: Duration,
         restore: Duration,
     ) -> Admission {
@@ -82,9 +79,9 @@ impl Host {
             State::Leaving => return Admission::Leaving,
             State::Serving => {}
         }
-        let (slot, start, ready, evicted) = match self.pool.lease(worker, deployment, elsewhere, now) {
-            Decision::Use { slot, spare: false } => (slot, StartKind::Warm, now, false),
-            Decision::Use { slot, spare: true } => (slot, StartKind::Spare, now, false),
+        let (slot, start, ready, evicted) = match self.pool.lease(worker, deployment, now) {
+            Decision::Use { slot } => (slot, StartKind::Warm, now, false),
+            Decision::Spare { slot } => (slot, StartKind::Spare, now, false),
             Decision::Wait { slot } => {
                 (slot, StartKind::Waited, self.restoring.get(&slot).copied().unwrap_or(now), false)
             }
@@ -93,7 +90,6 @@ impl Host {
                 (slot, StartKind::Cold, now + restore, evict.is_some())
             }
             Decision::Refuse(Refusal::Draining) => return Admission::Leaving,
-            Decision::Refuse(Refusal::NotWarm) => return Admission::NotWarm(self.pool.price(now)),
             Decision::Refuse(_) => return Admission::Refused,
         };
         self.in_flight += 1;
@@ -127,11 +123,11 @@ impl Host {
         }
         let (mut slots, mut evicted) = (Vec::new(), 0);
         for worker in self.pool.due(now) {
-            let ahead = deployment(&worker).and_then(|id| self.pool.ahead(&worker, &id, now));
-            if let Some(ahead) = ahead {
-                self.restoring.insert(ahead.slot, now + restore);
-                evicted += u64::from(ahead.evict.is_some());
-                slots.push(ahead.slot);
+            let Some(deployment) = deployment(&worker) else { continue };
+            if let Prewarm::Restore { slot, evict } = self.pool.prewarm(&worker, &deployment, now) {
+                self.restoring.insert(slot, now + restore);
+                evicted += u64::from(evict.is_some());
+                slots.push(slot);
             }
         }
         (slots, evicted)

@@ -205,7 +205,7 @@ impl<'a> World<'a> {
         let draw = self.luck.next();
         let now = arrival.due();
         self.prepare(worker);
-        self.routers[router].arrived(worker, now);
+        self.routers[router].arrived(worker);
         let mut tried: Vec<(HostIndex, Outcome)> = Vec::new();
         let mut delay = Duration::ZERO;
         loop {
@@ -235,7 +235,7 @@ impl<'a> World<'a> {
             let Some((version, deployment)) = &self.deployments[worker as usize] else { return };
             let restore = drawn(simulated.restore, simulated.restore_spread, &mut self.restores);
             let name = &self.scenario.workers[worker as usize];
-            match self.hosts[host].admit(name, deployment, decision.elsewhere, now, restore) {
+            match self.hosts[host].admit(name, deployment, now, restore) {
                 Admission::Taken { slot, start, ready, evicted, cause } => {
                     let (life, host_number) = (self.hosts[host].life, host as u32);
                     if start == StartKind::Cold {
@@ -271,11 +271,6 @@ impl<'a> World<'a> {
                 }
                 Admission::Refused => {
                     tried.push((decision.host, Outcome::Refused));
-                    delay += simulated.hop;
-                }
-                Admission::NotWarm(price) => {
-                    tried.push((decision.host, Outcome::NotWarm(price)));
-                    self.routers[router].not_warm(worker, decision.host);
                     delay += simulated.hop;
                 }
                 Admission::Leaving => {

@@ -301,3 +301,52 @@ fn every_restore_has_a_cause() {
     let Decision::Restore { slot, .. } = pool.lease(&worker(1), &version(1, 1), at(9)) else { panic!() };
     assert_eq!(pool.cause(slot), Some(Cause::NewVersion));
 }
+
+#[test]
+fn room_is_made_by_whoever_is_worth_least() {
+    let mut pool = Pool::new(limits(2, 4));
+    let often = restore(&mut pool, 1, 0);
+    for second in 1..50 {
+        pool.release(often, at(10 * second));
+        lease(&mut pool, 1, 10 * second);
+    }
+    pool.release(often, at(490));
+    // Called once, and later than the other.
+    let once = restore(&mut pool, 2, 491);
+    pool.release(once, at(492));
+    let Decision::Restore { evict, .. } = lease(&mut pool, 3, 500) else { panic!() };
+    assert_eq!(evict, Some(once), "the longest unused would be the other one");
+}
+
+#[test]
+fn workers_on_a_clock_make_room_and_are_back_in_time() {
+    let mut pool = Pool::new(limits(2, 1));
+    let slot = restore(&mut pool, 1, 0);
+    pool.release(slot, at(0));
+    for hour in 1..5 {
+        assert_eq!(lease(&mut pool, 1, hour * 3600), Decision::Use { slot });
+        pool.release(slot, at(hour * 3600));
+    }
+    let seldom = restore(&mut pool, 2, 4 * 3600 + 1);
+    pool.release(seldom, at(4 * 3600 + 2));
+    // Called a moment ago, but not to be called for an hour.
+    let Decision::Restore { slot: third, evict } = lease(&mut pool, 3, 4 * 3600 + 10) else { panic!() };
+    assert_eq!(evict, Some(slot));
+    pool.restored(third);
+    pool.release(third, at(4 * 3600 + 11));
+    assert!(pool.due(at(4 * 3600 + 3000)).is_empty());
+    let due = pool.next_due().unwrap();
+    assert!(due > at(5 * 3600 - 60) && due < at(5 * 3600), "{due:?}");
+    assert_eq!(pool.due(due), [worker(1)]);
+    let Prewarm::Restore { slot: spare, evict } = pool.prewarm(&worker(1), &version(1, 0), due) else {
+        panic!()
+    };
+    assert_eq!(evict, Some(seldom), "the longer unused of two called once");
+    pool.restored(spare);
+    // Whoever is expected within moments is not dropped again.
+    let Decision::Restore { evict, .. } = lease(&mut pool, 4, 5 * 3600 - 1) else { panic!() };
+    assert_eq!(evict, Some(third));
+    assert_eq!(lease(&mut pool, 1, 5 * 3600), Decision::Spare { slot: spare });
+    pool.release(spare, at(5 * 3600));
+    assert!(pool.due(at(5 * 3600 + 1)).is_empty(), "it is there");
+}
