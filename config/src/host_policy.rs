@@ -12,8 +12,11 @@ pub mod admission;
 pub mod habit;
 pub mod pool;
 pub mod prepared;
+mod price;
 
 use std::fmt;
+
+pub use price::Price;
 
 /// Why a host did not take a request it could have been asked for: the next
 /// candidate may. Nothing of the request was processed.
@@ -23,18 +26,23 @@ pub enum Refusal {
     AtCapacity,
     /// As many requests in flight as the host may have.
     TooManyRequests,
+    /// The worker is not warm here, and making room would cost more than at the other host that
+    /// the router named.
+    NotWarm(Price),
     /// The host is shutting down.
     Draining,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 3] = [Self::AtCapacity, Self::TooManyRequests, Self::Draining];
+    pub const ALL: [Refusal; 4] =
+        [Self::AtCapacity, Self::TooManyRequests, Self::NotWarm(Price::NOTHING), Self::Draining];
 
     /// The word in the header that says so, and the label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AtCapacity => "at_capacity",
             Self::TooManyRequests => "too_many_requests",
+            Self::NotWarm(_) => "not_warm",
             Self::Draining => "draining",
         }
     }

@@ -76,7 +76,7 @@ pub(crate) async fn plan(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<
         hosts: scenario.workers.iter().map(|worker| args.host_pattern.header(worker)).collect(),
     };
     let address = args.target.resolve().await?;
-    let dial = if args.target.is_tls() { Dial::with_tls(address, trust(&args))? } else { address.into() };
+    let dial = if args.target.is_tls() { Dial::with_tls(address, trust(args))? } else { address.into() };
     Ok(Plan {
         dial,
         requests,

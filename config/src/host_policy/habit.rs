@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 /// So many of the latest gaps count; older ones fade.
-const REMEMBERED: f64 = 8.0;
+const REMEMBERED: f64 = 4.0;
 /// The gap that is expected before there was one, with the weight of half of one.
 const GUESS_S: f64 = 7200.0;
 const GUESS_WEIGHT: f64 = 0.5;
@@ -25,7 +25,7 @@ const RHYTHM_GAPS: u32 = 3;
 /// … whose standard deviation is at most this part of their mean …
 const EVEN: f64 = 0.1;
 /// … and whose mean is at least this: for less, staying is cheaper than coming back.
-const RHYTHM_LEAST_S: f64 = 60.0;
+const RHYTHM_LEAST_S: f64 = 30.0;
 /// A call is awaited this part of the gap too early and too late, …
 const MARGIN: f64 = 0.005;
 /// … or this long, or two standard deviations, whichever is the most.

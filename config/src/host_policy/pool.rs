@@ -16,15 +16,16 @@
 //! comes, and makes room for others like any idle one.
 //!
 //! Who makes room is the idle isolate that is worth least, see [`super::habit`]; workers that are
-//! called on a clock are due to be restored again shortly before their next call.
+//! called on a clock are due to be restored again shortly before their next call. A request that
+//! may go elsewhere is refused where room costs more than there.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::Refusal;
 use super::habit::{Expected, Habit};
+use super::{Price, Refusal};
 use crate::cold_start::Cause;
 use crate::units::{DeploymentId, WorkerName};
 
@@ -126,6 +127,13 @@ struct Slot {
     expected: Expected,
 }
 
+impl Slot {
+    /// Calls a second that it is expected to answer, see [`super::habit`].
+    fn worth(&self, now: Duration) -> f64 {
+        self.expected.worth(self.last_used, now)
+    }
+}
+
 /// What a host knows of a worker that it was asked for.
 #[derive(Debug, Default)]
 struct Known {
@@ -168,9 +176,21 @@ impl Pool {
         }
     }
 
-    /// Finds a place for a request and takes it.
-    pub fn lease(&mut self, worker: &WorkerName, deployment: &DeploymentId, now: Duration) -> Decision {
+    /// Finds a place for a request and takes it. Where the worker is not warm, a request that may
+    /// have room elsewhere at some price is refused if room here costs more.
+    pub fn lease(
+        &mut self,
+        worker: &WorkerName,
+        deployment: &DeploymentId,
+        elsewhere: Option<Price>,
+        now: Duration,
+    ) -> Decision {
         let found = self.find(worker, deployment);
+        if let (None, Some(elsewhere)) = (found, elsewhere)
+            && let Some(price) = self.price(worker, deployment, now).filter(|price| *price > elsewhere)
+        {
+            return Decision::Refuse(Refusal::NotWarm(price));
+        }
         let (slot, evict) = match found {
             Some((slot, _)) => (slot, None),
             None => match self.open(worker, deployment, Duration::ZERO, now) {
@@ -188,7 +208,7 @@ impl Pool {
     }
 
     /// Sees to it that the next request finds an isolate, at nobody's expense: what is busy
-    /// or was used [`RECENTLY`] stays.
+    /// or was used [`RECENTLY`] stays, unless it is on a clock and not wanted yet.
     pub fn prewarm(&mut self, worker: &WorkerName, deployment: &DeploymentId, now: Duration) -> Prewarm {
         match self.find(worker, deployment) {
             Some((slot, Phase::Restoring)) => Prewarm::Wait { slot },
@@ -198,6 +218,19 @@ impl Pool {
                 None => Prewarm::Refuse(Refusal::AtCapacity),
             },
         }
+    }
+
+    /// What it would cost to restore a worker here that is not warm; `None` when it is.
+    fn price(&self, worker: &WorkerName, deployment: &DeploymentId, now: Duration) -> Option<Price> {
+        if self.is_there(worker, deployment) {
+            return None;
+        }
+        if !self.is_full() {
+            return Some(Price::NOTHING);
+        }
+        // Those between two calls of a rhythm are gone soon, whoever comes.
+        let worths = self.idle().map(|(_, slot)| slot.worth(now)).filter(|worth| *worth >= 0.0);
+        Some(worths.min_by(f64::total_cmp).map_or(Price::MOST, Price::of_worth))
     }
 
     /// When [`Pool::due`] has something to say at the earliest.
@@ -222,15 +255,22 @@ impl Pool {
         due
     }
 
-    /// The slot with room for a request, one that is ready before one that is being restored.
+    /// The slot that is best for a request: one that is ready before one that is being restored,
+    /// then the one with the most room, since requests of one isolate share one thread's time.
+    /// Among equals the one used last, whose memory is likeliest warm.
     fn find(&self, worker: &WorkerName, deployment: &DeploymentId) -> Option<(SlotId, Phase)> {
-        let in_phase = |phase| Some((self.roomiest(worker, deployment, phase)?, phase));
-        in_phase(Phase::Ready).or_else(|| in_phase(Phase::Restoring))
+        let most = self.limits.requests_per_isolate.get();
+        self.slots_of(worker)
+            .filter(|(_, slot)| slot.phase != Phase::Retiring && slot.in_flight < most)
+            .filter(|(_, slot)| slot.deployment == *deployment)
+            .min_by_key(|(id, slot)| {
+                (slot.phase == Phase::Restoring, slot.in_flight, Reverse(slot.last_used), *id)
+            })
+            .map(|(id, slot)| (id, slot.phase))
     }
 
     /// Adds a slot that is being restored, with no request in it yet. Where the pool is full
-    /// the idle slot worth least of those unused for so long makes room, and is the second one
-    /// returned; `None` when there is none.
+    /// [another](Pool::least_worth) makes room and is the second one returned; `None` when none can.
     fn open(
         &mut self,
         worker: &WorkerName,
@@ -238,8 +278,7 @@ impl Pool {
         unused_for: Duration,
         now: Duration,
     ) -> Option<(SlotId, Option<SlotId>)> {
-        let is_full = self.slots.len() >= self.limits.isolates.get() as usize;
-        let evict = if is_full { Some(self.least_worth(unused_for, now)?) } else { None };
+        let evict = if self.is_full() { Some(self.least_worth(unused_for, now)?) } else { None };
         let cause = self.cause_of_restore(worker, deployment);
         if let Some(evicted) = evict {
             self.remove(evicted);
@@ -270,8 +309,7 @@ impl Pool {
 
     /// As far as this host can know: what happened at others is the router's business.
     fn cause_of_restore(&self, worker: &WorkerName, deployment: &DeploymentId) -> Cause {
-        let is_there = |slot: &Slot| slot.deployment == *deployment && slot.phase != Phase::Retiring;
-        if self.slots_of(worker).any(|(_, slot)| is_there(slot)) {
+        if self.is_there(worker, deployment) {
             return Cause::ScaleOut;
         }
         match self.workers.get(worker).and_then(|known| known.deployment.as_ref()) {
@@ -359,30 +397,31 @@ impl Pool {
         groups.into_values().collect()
     }
 
-    /// The slot with the most room: requests of one isolate share one thread's
-    /// time. Among equals the one used last, whose memory is likeliest warm.
-    fn roomiest(&self, worker: &WorkerName, deployment: &DeploymentId, phase: Phase) -> Option<SlotId> {
-        let most = self.limits.requests_per_isolate.get();
-        self.slots_of(worker)
-            .filter(|(_, slot)| {
-                slot.phase == phase && slot.deployment == *deployment && slot.in_flight < most
-            })
-            .min_by_key(|(id, slot)| (slot.in_flight, Reverse(slot.last_used), *id))
-            .map(|(id, _)| id)
-    }
-
     fn slots_of(&self, worker: &WorkerName) -> impl Iterator<Item = (SlotId, &Slot)> {
         let slots = self.workers.get(worker).map_or(&[][..], |known| &known.slots);
         slots.iter().filter_map(|id| Some((*id, self.slots.get(id)?)))
     }
 
-    /// The idle slot worth least of those unused for so long; among equals the longest unused.
+    /// Whether a request of it would be warm, or would add an isolate to those that are.
+    fn is_there(&self, worker: &WorkerName, deployment: &DeploymentId) -> bool {
+        self.slots_of(worker).any(|(_, slot)| slot.deployment == *deployment && slot.phase != Phase::Retiring)
+    }
+
+    fn is_full(&self) -> bool {
+        self.slots.len() >= self.limits.isolates.get() as usize
+    }
+
+    fn idle(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
+        let is_idle = |slot: &Slot| slot.phase == Phase::Ready && slot.in_flight == 0;
+        self.slots.iter().filter(move |(_, slot)| is_idle(slot)).map(|(id, slot)| (*id, slot))
+    }
+
+    /// The idle slot worth least of those unused for so long, or that nobody needs before they
+    /// are due again; among equals the longest unused.
     fn least_worth(&self, unused_for: Duration, now: Duration) -> Option<SlotId> {
-        self.slots
-            .iter()
-            .filter(|(_, slot)| slot.phase == Phase::Ready && slot.in_flight == 0)
-            .filter(|(_, slot)| now.saturating_sub(slot.last_used) >= unused_for)
-            .map(|(id, slot)| (slot.expected.worth(slot.last_used, now), slot.last_used, *id))
+        self.idle()
+            .map(|(id, slot)| (slot.worth(now), slot.last_used, id))
+            .filter(|(worth, last_used, _)| *worth < 0.0 || now.saturating_sub(*last_used) >= unused_for)
             .min_by(|one, other| one.0.total_cmp(&other.0).then((one.1, one.2).cmp(&(other.1, other.2))))
             .map(|(.., id)| id)
     }

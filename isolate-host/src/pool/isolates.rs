@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use warmshard_config::cold_start::Cause;
-use warmshard_config::host_policy::Refusal;
 use warmshard_config::host_policy::pool::{
     AfterRelease, Decision, Group, Pool, PoolLimits, Prewarm, Retired, SlotId,
 };
+use warmshard_config::host_policy::{Price, Refusal};
 use warmshard_config::units::{DeploymentId, WorkerName};
 use warmshard_config::wire::{Load, PrewarmState, StartKind};
 
@@ -21,7 +21,7 @@ use crate::isolate::BoxError;
 /// Why a request got no isolate.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LeaseError {
-    #[error("the host has as many isolates as it may, all of them busy")]
+    #[error("the host cannot take the request: {0}")]
     Refused(Refusal),
     #[error("an isolate could not be restored")]
     Restore(#[source] Arc<BoxError>),
@@ -90,19 +90,21 @@ impl<I: Instance> Isolates<I> {
         Arc::new(Self { inner: Mutex::new(inner), telemetry, began: Instant::now() })
     }
 
-    /// Finds an isolate for a request, or has one restored.
+    /// Finds an isolate for a request, or has one restored. `elsewhere` is what room costs at
+    /// another host that the request may go to.
     ///
     /// A restore goes on when its request is given up: others may wait for it.
     pub async fn lease<F>(
         self: &Arc<Self>,
         worker: &WorkerName,
         deployment: &DeploymentId,
+        elsewhere: Option<Price>,
         restore: impl Fn() -> F,
     ) -> Result<Lease<I>, LeaseError>
     where
         F: Future<Output = Result<I, BoxError>> + Send + 'static,
     {
-        let (place, start, restored) = self.take_place(worker, deployment, restore)?;
+        let (place, start, restored) = self.take_place(worker, deployment, elsewhere, restore)?;
         let isolate = outcome(restored).await?;
         self.telemetry.started(start.kind);
         Ok(Lease { isolate, start, place })
@@ -146,6 +148,7 @@ impl<I: Instance> Isolates<I> {
         self: &Arc<Self>,
         worker: &WorkerName,
         deployment: &DeploymentId,
+        elsewhere: Option<Price>,
         restore: impl Fn() -> F,
     ) -> Result<Taken<I>, LeaseError>
     where
@@ -154,7 +157,7 @@ impl<I: Instance> Isolates<I> {
         let mut inner = self.lock();
         loop {
             let now = self.began.elapsed();
-            let (slot, start) = match inner.policy.lease(worker, deployment, now) {
+            let (slot, start) = match inner.policy.lease(worker, deployment, elsewhere, now) {
                 Decision::Use { slot } | Decision::Spare { slot } if !inner.is_alive(slot) => {
                     // It died since its last request: another one has to do.
                     inner.forget(slot);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use warmshard_config::cold_start::Cause;
-use warmshard_config::host_policy::Refusal;
 use warmshard_config::host_policy::pool::{AfterRelease, Decision, Pool, PoolLimits, Prewarm, SlotId};
+use warmshard_config::host_policy::{Price, Refusal};
 use warmshard_config::units::{DeploymentId, WorkerName};
 use warmshard_config::wire::StartKind;
 
@@ -23,6 +23,7 @@ pub(super) enum Admission {
         cause: Option<Cause>,
     },
     Refused,
+    NotWarm(Price),
     Leaving,
     Unreachable,
 }
@@ -66,11 +67,12 @@ impl Host {
         }
     }
 
-    /// `restore` is how long a restore would take.
+    /// `elsewhere` is what room costs at another host, `restore` how long a restore would take.
     pub(super) fn admit(
         &mut self,
         worker: &WorkerName,
         deployment: &DeploymentId,
+        elsewhere: Option<Price>,
         now: Duration,
         restore: Duration,
     ) -> Admission {
@@ -79,7 +81,7 @@ impl Host {
             State::Leaving => return Admission::Leaving,
             State::Serving => {}
         }
-        let (slot, start, ready, evicted) = match self.pool.lease(worker, deployment, now) {
+        let (slot, start, ready, evicted) = match self.pool.lease(worker, deployment, elsewhere, now) {
             Decision::Use { slot } => (slot, StartKind::Warm, now, false),
             Decision::Spare { slot } => (slot, StartKind::Spare, now, false),
             Decision::Wait { slot } => {
@@ -90,6 +92,7 @@ impl Host {
                 (slot, StartKind::Cold, now + restore, evict.is_some())
             }
             Decision::Refuse(Refusal::Draining) => return Admission::Leaving,
+            Decision::Refuse(Refusal::NotWarm(price)) => return Admission::NotWarm(price),
             Decision::Refuse(_) => return Admission::Refused,
         };
         self.in_flight += 1;

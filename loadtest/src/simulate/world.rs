@@ -205,7 +205,7 @@ impl<'a> World<'a> {
         let draw = self.luck.next();
         let now = arrival.due();
         self.prepare(worker);
-        self.routers[router].arrived(worker);
+        self.routers[router].arrived(worker, now);
         let mut tried: Vec<(HostIndex, Outcome)> = Vec::new();
         let mut delay = Duration::ZERO;
         loop {
@@ -224,7 +224,9 @@ impl<'a> World<'a> {
                 now,
                 draw.rotate_left(tried.len() as u32 * 7),
             );
-            let decision = decision.ok().filter(|_| tried.len() < self.fleet.most_hosts());
+            // Homes that were asked for their price have not been tried yet.
+            let asked = tried.iter().filter(|(_, outcome)| matches!(outcome, Outcome::NotWarm(_))).count();
+            let decision = decision.ok().filter(|_| tried.len() - asked < self.fleet.most_hosts());
             let Some(decision) = decision else {
                 self.routers[router].left(worker);
                 let outcome = Err(Failure::Status(StatusCode::SERVICE_UNAVAILABLE.as_u16()));
@@ -235,7 +237,7 @@ impl<'a> World<'a> {
             let Some((version, deployment)) = &self.deployments[worker as usize] else { return };
             let restore = drawn(simulated.restore, simulated.restore_spread, &mut self.restores);
             let name = &self.scenario.workers[worker as usize];
-            match self.hosts[host].admit(name, deployment, now, restore) {
+            match self.hosts[host].admit(name, deployment, decision.elsewhere, now, restore) {
                 Admission::Taken { slot, start, ready, evicted, cause } => {
                     let (life, host_number) = (self.hosts[host].life, host as u32);
                     if start == StartKind::Cold {
@@ -271,6 +273,11 @@ impl<'a> World<'a> {
                 }
                 Admission::Refused => {
                     tried.push((decision.host, Outcome::Refused));
+                    delay += simulated.hop;
+                }
+                Admission::NotWarm(price) => {
+                    tried.push((decision.host, Outcome::NotWarm(price)));
+                    self.routers[router].not_warm(worker, decision.host);
                     delay += simulated.hop;
                 }
                 Admission::Leaving => {

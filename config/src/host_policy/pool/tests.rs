@@ -25,7 +25,7 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn lease(pool: &mut Pool, number: u8, seconds: u64) -> Decision {
-    pool.lease(&worker(number), &version(number, 0), at(seconds))
+    pool.lease(&worker(number), &version(number, 0), None, at(seconds))
 }
 
 /// Leases an isolate that has to be restored, and has it restored.
@@ -214,7 +214,7 @@ proptest! {
                     let could = pool.slots.values().any(had_room)
                         || pool.slots.len() < isolates as usize
                         || pool.slots.values().any(|slot| slot.in_flight == 0 && slot.phase == Phase::Ready);
-                    match pool.lease(&worker(number), &wanted, now) {
+                    match pool.lease(&worker(number), &wanted, None, now) {
                         Decision::Refuse(_) => prop_assert!(!could),
                         Decision::Use { slot } | Decision::Spare { slot } => {
                             prop_assert_eq!(pool.slots[&slot].phase, Phase::Ready);
@@ -298,7 +298,9 @@ fn every_restore_has_a_cause() {
     let again = restore(&mut pool, 1, 7);
     assert_eq!(pool.cause(again), Some(Cause::Evicted));
     pool.release(again, at(8));
-    let Decision::Restore { slot, .. } = pool.lease(&worker(1), &version(1, 1), at(9)) else { panic!() };
+    let Decision::Restore { slot, .. } = pool.lease(&worker(1), &version(1, 1), None, at(9)) else {
+        panic!()
+    };
     assert_eq!(pool.cause(slot), Some(Cause::NewVersion));
 }
 
@@ -349,4 +351,28 @@ fn workers_on_a_clock_make_room_and_are_back_in_time() {
     assert_eq!(lease(&mut pool, 1, 5 * 3600), Decision::Spare { slot: spare });
     pool.release(spare, at(5 * 3600));
     assert!(pool.due(at(5 * 3600 + 1)).is_empty(), "it is there");
+}
+
+#[test]
+fn who_may_go_elsewhere_is_refused_where_that_is_cheaper() {
+    let mut pool = Pool::new(limits(1, 4));
+    let ask = |pool: &mut Pool, number: u8, elsewhere: Option<Price>, seconds: u64| {
+        pool.lease(&worker(number), &version(number, 0), elsewhere, at(seconds))
+    };
+    let refused = |decision: Decision| match decision {
+        Decision::Refuse(Refusal::NotWarm(price)) => price,
+        other => panic!("{other:?}"),
+    };
+    let free = Some(Price::NOTHING);
+    let Decision::Restore { slot, .. } = ask(&mut pool, 1, free, 0) else { panic!("there is room") };
+    assert_eq!(refused(ask(&mut pool, 2, free, 1)), Price::MOST, "the only one is busy");
+    assert_eq!(ask(&mut pool, 2, None, 1), Decision::Refuse(Refusal::AtCapacity));
+    assert_eq!(ask(&mut pool, 1, free, 2), Decision::Wait { slot }, "it is warm here");
+    pool.restored(slot);
+    pool.release(slot, at(3));
+    pool.release(slot, at(3));
+    let price = refused(ask(&mut pool, 3, free, 4));
+    assert!(price > Price::NOTHING && price < Price::MOST);
+    assert_eq!(refused(ask(&mut pool, 3, Some(Price(price.0 - 1)), 4)), price);
+    assert!(matches!(ask(&mut pool, 3, Some(price), 4), Decision::Restore { .. }), "no dearer than there");
 }
