@@ -192,7 +192,7 @@ impl History {
             | Reason::HomeDown
             | Reason::HomeAbsent
             | Reason::LastResort => return Cause::HostLost,
-            Reason::Home | Reason::Drawn => {}
+            Reason::Home | Reason::OtherHome | Reason::Drawn => {}
         }
         match answer.host_says {
             Some(said @ (Cause::Evicted | Cause::ScaleOut)) => said,
@@ -209,6 +209,11 @@ impl History {
     fn was_fresh_elsewhere(&self, answer: &Answer) -> bool {
         let known = |place: &&Place| place.since <= answer.placed;
         self.warm.iter().filter(known).any(|place| answer.now.saturating_sub(place.last) < FRESH)
+    }
+
+    /// A host said that it is not warm there any more.
+    pub fn not_warm(&mut self, host: HostIndex) {
+        self.warm.retain(|place| place.host != host);
     }
 
     /// A host died, and what was warm there with it.

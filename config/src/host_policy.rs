@@ -9,11 +9,15 @@
 //! is told and tells what came of it.
 
 pub mod admission;
+pub mod habit;
 pub mod memory;
 pub mod pool;
 pub mod prepared;
+mod price;
 
 use std::fmt;
+
+pub use price::Price;
 
 /// Why a host did not take a request it could have been asked for: the next
 /// candidate may. Nothing of the request was processed.
@@ -25,13 +29,21 @@ pub enum Refusal {
     TooManyRequests,
     /// As much memory as the host may take, or more.
     OutOfMemory,
+    /// The worker is not warm here, and making room would cost more than at the other host that
+    /// the router named.
+    NotWarm(Price),
     /// The host is shutting down.
     Draining,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 4] =
-        [Self::AtCapacity, Self::TooManyRequests, Self::OutOfMemory, Self::Draining];
+    pub const ALL: [Refusal; 5] = [
+        Self::AtCapacity,
+        Self::TooManyRequests,
+        Self::OutOfMemory,
+        Self::NotWarm(Price::NOTHING),
+        Self::Draining,
+    ];
 
     /// The word in the header that says so, and the label in metrics.
     pub fn as_str(self) -> &'static str {
@@ -39,6 +51,7 @@ impl Refusal {
             Self::AtCapacity => "at_capacity",
             Self::TooManyRequests => "too_many_requests",
             Self::OutOfMemory => "out_of_memory",
+            Self::NotWarm(_) => "not_warm",
             Self::Draining => "draining",
         }
     }

@@ -23,6 +23,7 @@ mod ramp;
 mod rendezvous;
 mod ring;
 mod route;
+mod share;
 mod width;
 mod zones;
 
@@ -43,6 +44,7 @@ pub use route::{
     Asked, HeaderRule, HeaderRuleError, HostPattern, NoRoute, PathError, PathPrefix, PatternError, Route,
     Routes,
 };
+pub use share::Tally;
 pub use width::{Elastic, WidthPolicy};
 pub use zones::ZoneOrder;
 

@@ -26,6 +26,9 @@ pub const WORKER: &str = "x-warmshard-worker";
 pub const LEASE: &str = "x-warmshard-lease";
 /// Router to host, and back to the client: names the request in every log.
 pub const REQUEST_ID: &str = "x-warmshard-request-id";
+/// Router to host: what room for the worker costs at another host that the request may go to,
+/// see [`crate::host_policy::Price`]. Without it the host makes room if it can.
+pub const ELSEWHERE: &str = "x-warmshard-elsewhere";
 
 /// Host to client: how the request met its isolate, see [`StartKind`].
 pub const START: &str = "x-warmshard-start";
@@ -49,6 +52,8 @@ pub const DEPLOYMENT: &str = "x-warmshard-deployment";
 pub const FAULT: &str = "x-warmshard-fault";
 /// Host to router, with 503: "not processed, go to the next candidate", and why.
 pub const REFUSED: &str = "x-warmshard-refused";
+/// Host to router, where it refused since the worker is not warm: what room for it costs.
+pub const PRICE: &str = "x-warmshard-price";
 /// Host to router: the host's load, see [`Load`].
 pub const LOAD: &str = "x-warmshard-load";
 

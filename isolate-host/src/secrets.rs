@@ -23,7 +23,9 @@ pub struct SecretsFolder(PathBuf);
 /// Why a file gives no values.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    #[error("cannot read the folder of secrets `{path}`, expected one with a file `NAME.json` for each worker that has some")]
+    #[error(
+        "cannot read the folder of secrets `{path}`, expected one with a file `NAME.json` for each worker that has some"
+    )]
     Folder { path: PathBuf, source: io::Error },
     #[error("cannot read the secrets in `{path}`")]
     Read { path: PathBuf, source: io::Error },

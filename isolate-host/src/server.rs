@@ -9,6 +9,7 @@
 //! gathered; a client that goes away drops the request's future, which cancels it
 //! in Python.
 
+mod ahead;
 mod answer;
 mod control;
 mod dispatch;

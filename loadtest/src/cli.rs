@@ -141,6 +141,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
+    /// Take any certificate of an https target's
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
+
     /// The router's admin listener; events that kill hosts need it
     #[arg(long, value_name = "URL")]
     pub admin: Option<BaseUrl>,

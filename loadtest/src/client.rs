@@ -6,6 +6,7 @@
 mod body;
 mod dial;
 mod reply;
+mod trust;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use hyper_util::rt::TokioIo;
 pub use body::Body;
 pub use dial::{Dial, TlsError};
 pub use reply::{Failure, Reply};
+pub use trust::Trust;
 
 type Wire = http1::Connection<TokioIo<dial::Wire>, Body>;
 

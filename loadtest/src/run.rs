@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::cli::RunArgs;
-use crate::client::{Body, Dial};
+use crate::client::{Body, Dial, Trust};
 use crate::driver::{Ending, Plan, Requests, Run};
 use crate::events::Conductor;
 use crate::interrupt::Interrupt;
@@ -44,6 +44,15 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.every_request_failed() { ExitCode::FAILURE } else { code })
 }
 
+/// Whose certificates the target may show.
+fn trust(args: &RunArgs) -> Trust<'_> {
+    match &args.ca {
+        Some(file) => Trust::Signed(file),
+        None if args.insecure => Trust::Anybody,
+        None => Trust::Machine,
+    }
+}
+
 fn scenario_title(args: &RunArgs) -> String {
     let file = args.load.scenario.as_ref().and_then(|file| file.file_stem());
     file.map_or("Load test".to_owned(), |name| format!("Load test {}", name.to_string_lossy()))
@@ -67,8 +76,7 @@ pub(crate) async fn plan(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<
         hosts: scenario.workers.iter().map(|worker| args.host_pattern.header(worker)).collect(),
     };
     let address = args.target.resolve().await?;
-    let dial =
-        if args.target.is_tls() { Dial::with_tls(address, args.ca.as_deref())? } else { address.into() };
+    let dial = if args.target.is_tls() { Dial::with_tls(address, trust(args))? } else { address.into() };
     Ok(Plan {
         dial,
         requests,

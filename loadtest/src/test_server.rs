@@ -13,6 +13,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -52,10 +54,25 @@ impl TestServer {
     pub(crate) async fn answering(
         answer: impl Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::start(None, answer).await
+    }
+
+    /// The same over TLS.
+    pub(crate) async fn secure(
+        tls: TlsAcceptor,
+        answer: impl Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(tls), answer).await
+    }
+
+    async fn start(
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&connections), Arc::new(answer)));
+        let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&connections), Arc::new(answer)));
         Self { address, connections, accepting }
     }
 
@@ -74,8 +91,12 @@ impl Drop for TestServer {
     }
 }
 
-async fn accept<F>(listener: TcpListener, connections: Arc<AtomicUsize>, answer: Arc<F>)
-where
+async fn accept<F>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    connections: Arc<AtomicUsize>,
+    answer: Arc<F>,
+) where
     F: Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
 {
     loop {
@@ -91,7 +112,16 @@ where
                 Ok::<_, Infallible>(answer.response)
             }
         });
+        let tls = tls.clone();
         tokio::spawn(async move {
+            let stream = match tls {
+                None => Either::Left(stream),
+                // One that does not like the certificate is part of some tests.
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => Either::Right(stream),
+                    Err(_) => return,
+                },
+            };
             // A client that goes away is part of some tests.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)

@@ -182,16 +182,13 @@ impl Fleet {
         tried: &[(HostIndex, Outcome)],
     ) -> Result<(Arc<Host>, Place, Decision), NoHost> {
         let (roster, worker) = (&visit.plan.roster, &visit.worker);
-        if tried.len() >= roster.traffic.retries.hosts as usize {
+        // Homes that were asked for their price have not been tried yet.
+        let asked = |(_, outcome): &&(HostIndex, Outcome)| matches!(outcome, Outcome::NotWarm(_));
+        if tried.len() - tried.iter().filter(asked).count() >= roster.traffic.retries.hosts as usize {
             return Err(NoHost::of(tried));
         }
         let now = Instant::now();
-        let decision = if worker.width() == 1 {
-            let ask = Ask { candidates: &visit.plan.candidates, width: 1, tried };
-            choose(ask, &Seen { roster, history: None, now }, &roster.spreading.bound)?
-        } else {
-            self.choose_spread(visit, tried, now)?
-        };
+        let decision = self.place(visit, tried, now)?;
         if let Some(width) = decision.needs {
             self.widen(worker, roster, width, now);
         }
@@ -208,7 +205,9 @@ impl Fleet {
         let (width, now) = (worker.width(), Instant::now());
         let learned = worker.learned();
         let seen = Seen { roster, history: Some(&learned.history), now };
-        let (bound, ask) = (roster.spreading.bound, Ask { candidates: &plan.candidates, width, tried: &[] });
+        let (bound, homes) = (roster.spreading.bound, roster.spreading.homes);
+        let even = self.workers.share(&learned, roster);
+        let ask = Ask { even, homes, ..Ask::new(&plan.candidates, width, &[]) };
         let candidate = |&host: &HostIndex| ExplainedCandidate {
             host,
             standing: seen.standing(host),
@@ -220,24 +219,29 @@ impl Fleet {
         Explained { width, decision: choose(ask, &seen, &bound), candidates }
     }
 
-    /// For a worker of more than one host: its width may shrink, and warm hosts come first.
-    fn choose_spread(
-        &self,
-        visit: &Visit,
-        tried: &[(HostIndex, Outcome)],
-        now: Instant,
-    ) -> Result<Decision, NoHost> {
+    /// Decides with what was learned of the worker; its width may change.
+    fn place(&self, visit: &Visit, tried: &[(HostIndex, Outcome)], now: Instant) -> Result<Decision, NoHost> {
         let (roster, worker) = (&visit.plan.roster, &visit.worker);
         let mut learned = worker.learned();
-        let before = learned.elastic.width();
+        let before = worker.width();
         let since = now.saturating_duration_since(self.workers.began());
-        let width = learned.elastic.at(since, worker.in_flight(), &roster.spreading.width);
-        worker.set_width(width);
-        if width < before {
-            metric::width_changed("shrunk");
-            tracing::info!(worker = %worker.name(), width, before, "worker is spread over fewer hosts");
+        let policy = &roster.spreading.width;
+        if tried.is_empty() {
+            self.workers.count(&mut learned, worker.in_flight().saturating_sub(1));
         }
-        let ask = Ask { candidates: &visit.plan.candidates, width, tried };
+        let even = self.workers.share(&learned, roster);
+        let width = learned.elastic.at(since, worker.in_flight(), policy).max(even);
+        worker.set_width(width);
+        if width != before {
+            metric::width_changed(if width < before { "shrunk" } else { "grown" });
+            tracing::debug!(worker = %worker.name(), width, before, "worker is spread over another number of hosts");
+        }
+        let ask = Ask {
+            even,
+            homes: roster.spreading.homes,
+            turn: worker.requests(),
+            ..Ask::new(&visit.plan.candidates, width, tried)
+        };
         choose(ask, &Seen { roster, history: Some(&learned.history), now }, &roster.spreading.bound)
     }
 
@@ -246,7 +250,7 @@ impl Fleet {
         let since = now.saturating_duration_since(self.workers.began());
         let policy = &roster.spreading.width;
         if learned.elastic.needs(width, since, worker.in_flight(), policy) {
-            worker.set_width(learned.elastic.width());
+            worker.set_width(learned.elastic.width().max(worker.width()));
             metric::width_changed("grown");
             tracing::info!(
                 worker = %worker.name(),

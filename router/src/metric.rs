@@ -133,6 +133,7 @@ pub(crate) fn retried(outcome: Outcome) {
     let cause = match outcome {
         Outcome::Refused => "refused",
         Outcome::Leaving => "leaving",
+        Outcome::NotWarm(_) => "not_warm",
         Outcome::Failed => "failed",
     };
     counter!(RETRIES, "cause" => cause).increment(1);

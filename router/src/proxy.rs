@@ -47,7 +47,7 @@ use crate::respond::{self, Failure};
 use crate::shutdown::InFlight;
 use headers::ToHost;
 pub(crate) use request::new_request_id;
-use request::{HOST_LEAVING, HOST_REFUSED, Request, final_head};
+use request::{HOST_LEAVING, HOST_NOT_WARM, HOST_REFUSED, Request, final_head};
 use retry::{Situation, Trouble};
 
 /// Hosts keep an idle connection longer than this, so that it is the router who
@@ -222,6 +222,9 @@ impl ProxyHttp for Proxy {
         let Some(visit) = &request.visit else {
             return Error::e_explain(ErrorType::InternalError, "no worker was found for this request");
         };
+        // A host is only given the choice while the request can be sent again.
+        let is_large = lease::is_needed(session);
+        let elsewhere = request.attempt.as_ref().and_then(|attempt| attempt.elsewhere).filter(|_| !is_large);
         let client = session.client_addr().and_then(|address| address.as_inet());
         let told = ToHost {
             key: &visit.plan.roster.traffic.key,
@@ -229,6 +232,7 @@ impl ProxyHttp for Proxy {
             request_id: request.id(),
             lease: request.attempt.as_ref().and_then(|attempt| attempt.lease.as_deref()),
             client: client.map(SocketAddr::ip),
+            elsewhere,
             host: headers::host_name(session.req_header()),
             scheme: if over_tls(session) { "https" } else { "http" },
         };
@@ -264,7 +268,15 @@ impl ProxyHttp for Proxy {
         }
         if let Some(why) = said.refused {
             let leaving = why == Refusal::Draining.as_str();
-            return Error::e_explain(if leaving { HOST_LEAVING } else { HOST_REFUSED }, why);
+            let kind = match (said.price, &mut request.attempt) {
+                (Some(price), Some(attempt)) => {
+                    attempt.price = price;
+                    HOST_NOT_WARM
+                }
+                _ if leaving => HOST_LEAVING,
+                _ => HOST_REFUSED,
+            };
+            return Error::e_explain(kind, why);
         }
         if let (Some(visit), Some(attempt)) = (&request.visit, &request.attempt) {
             if said.fault == Some(Fault::Host) && response.status.is_server_error() {

@@ -40,7 +40,7 @@ impl Failure {
         match situation.trouble {
             Trouble::Client => Self::of_client(error),
             _ if situation.response_began => Self::BrokenOff,
-            Trouble::Refused | Trouble::Leaving => {
+            Trouble::Refused | Trouble::NotWarm(_) | Trouble::Leaving => {
                 let why = error.context.as_ref().map(|why| why.as_str().to_owned());
                 Self::Refused(why.unwrap_or_default())
             }

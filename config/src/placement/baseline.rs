@@ -42,7 +42,7 @@ fn pick(count: usize, draw: u64) -> Option<usize> {
 }
 
 fn drawn((position, host): (usize, HostIndex)) -> Decision {
-    Decision { host, reason: Reason::Drawn, position, needs: None }
+    Decision { host, reason: Reason::Drawn, position, needs: None, elsewhere: None }
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     fn random_reaches_every_eligible_host_and_no_other() {
         let fleet = fleet(&[Standing::Eligible, Standing::Down, Standing::Eligible]);
         let candidates: Vec<HostIndex> = (0..3).map(HostIndex::new).collect();
-        let ask = Ask { candidates: &candidates, width: 1, tried: &[] };
+        let ask = Ask::new(&candidates, 1, &[]);
         let mut seen: Vec<usize> = (0..10).map(|draw| random(ask, &fleet, draw).unwrap().position).collect();
         seen.sort_unstable();
         seen.dedup();
@@ -67,7 +67,7 @@ mod tests {
         let mut fleet = fleet(&[Standing::Eligible; 2]);
         fleet.hosts[0].in_flight = 3;
         let candidates: Vec<HostIndex> = (0..2).map(HostIndex::new).collect();
-        let ask = Ask { candidates: &candidates, width: 1, tried: &[] };
+        let ask = Ask::new(&candidates, 1, &[]);
         for draw in [0, 1, 1 << 32, u64::MAX] {
             assert_eq!(least_of_two(ask, &fleet, draw).unwrap().position, 1);
         }
@@ -75,7 +75,7 @@ mod tests {
         let ask = Ask { tried: &tried, ..ask };
         assert_eq!(least_of_two(ask, &fleet, 7).unwrap().position, 0);
         let none: [HostIndex; 0] = [];
-        let ask = Ask { candidates: &none, width: 1, tried: &[] };
+        let ask = Ask::new(&none, 1, &[]);
         assert_eq!(random(ask, &fleet, 7), Err(NoHost::Empty));
     }
 }

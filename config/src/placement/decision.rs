@@ -7,8 +7,20 @@
 //! beyond                              └─▶ in order       refused or over the bound:
 //!                                                        the width has to grow
 //! ```
+//!
+//! A worker of one host may still live at any of its first few, its *homes*: while all of them
+//! are full it is restored where that costs least. No router knows what is warm at a host that
+//! another router sends to, so it asks: a home that would have to drop something refuses unless
+//! the worker is warm there, and says its price.
+//!
+//! ```text
+//! home 1 ── "not warm, price 7" ──▶ home 2, told 7 ── warm, or cheaper ──▶ answers
+//!    ▲                                   └── "not warm, price 9" ──┐
+//!    └──────────────── told nothing: makes room ◀──────────────────┘
+//! ```
 
 use super::HostIndex;
+use crate::host_policy::Price;
 
 /// What a router knows of a host right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +58,8 @@ pub enum Outcome {
     Refused,
     /// The host is shutting down and promised that it processed nothing.
     Leaving,
+    /// The worker is not warm there, and room for it costs so much.
+    NotWarm(Price),
     /// The connection failed, and the request may be sent again.
     Failed,
 }
@@ -57,6 +71,8 @@ pub enum Reason {
     Home,
     /// The worker is spread over several hosts, and this one of them had the best claim.
     Spread,
+    /// It is warm at another of its homes, or room is cheaper there.
+    OtherHome,
     /// Every host within the width is over its bound.
     OverBound,
     /// A host within the width refused this request.
@@ -82,9 +98,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Self::Home,
         Self::Spread,
+        Self::OtherHome,
         Self::OverBound,
         Self::Refused,
         Self::Leaving,
@@ -103,6 +120,7 @@ impl Reason {
         match self {
             Self::Home => "home",
             Self::Spread => "spread",
+            Self::OtherHome => "other_home",
             Self::OverBound => "over_bound",
             Self::Refused => "refused",
             Self::Leaving => "leaving",
@@ -128,6 +146,8 @@ pub struct Decision {
     /// `Some(n)` when the worker needs `n` hosts, which is more than its width:
     /// to be learned with [`super::Elastic::needs`].
     pub needs: Option<u16>,
+    /// What the host is to be told: that the request could go elsewhere at this price.
+    pub elsewhere: Option<Price>,
 }
 
 /// Why there is no host to send to.
@@ -160,8 +180,22 @@ pub struct Ask<'a> {
     pub candidates: &'a [HostIndex],
     /// Over how many of them the worker is spread, 1 or more.
     pub width: u16,
+    /// Over so many of them it is spread whether it is warm there or not, see [`super::Tally`];
+    /// 1 for none but those that are needed.
+    pub even: u16,
+    /// At how many of them it may live while its width is 1, 1 or more.
+    pub homes: u16,
+    /// The worker's requests in turn: who comes first among equals.
+    pub turn: u64,
     /// Hosts it was sent to in vain.
     pub tried: &'a [(HostIndex, Outcome)],
+}
+
+impl<'a> Ask<'a> {
+    /// For a worker with one home.
+    pub fn new(candidates: &'a [HostIndex], width: u16, tried: &'a [(HostIndex, Outcome)]) -> Self {
+        Self { candidates, width, even: 1, homes: 1, turn: 0, tried }
+    }
 }
 
 /// What a decision needs to know of the hosts. Only what it asks for has to be computed.
@@ -224,16 +258,19 @@ impl Bound {
     }
 }
 
-/// Takes the best host within the width, else the next one beyond it that is
-/// eligible and has room, else any eligible one, else one that is settling or
-/// ejected, else one that is being emptied. When no such host is left, health is
-/// ignored: a wrong guess about health must not turn away a request that some
-/// host could have answered. No host is tried twice.
+/// Takes a home, see above; of a worker that is spread the best host within the width. Else the
+/// next one beyond it that is eligible and has room, else any eligible one, else one that is
+/// settling or ejected, else one that is being emptied. When no such host is left, health is
+/// ignored: a wrong guess about health must not turn away a request that some host could have
+/// answered. No host is tried twice, but for the home that in the end has to make room.
 pub fn choose(ask: Ask<'_>, hosts: &impl Hosts, bound: &Bound) -> Result<Decision, NoHost> {
     let home = *ask.candidates.first().ok_or(NoHost::Empty)?;
+    if let Some(decision) = choose_home(&ask, home, hosts, bound) {
+        return Ok(decision);
+    }
     let untried = |host: HostIndex| !ask.tried.iter().any(|&(tried, _)| tried == host);
 
-    let mut best: Option<(usize, HostIndex)> = None;
+    let mut best: Option<(usize, Claim)> = None;
     let mut beyond: Option<(usize, HostIndex, u16)> = None;
     let mut crowded: Option<(usize, HostIndex, u16)> = None;
     let mut rank = 0u16;
@@ -256,8 +293,13 @@ pub fn choose(ask: Ask<'_>, hosts: &impl Hosts, bound: &Bound) -> Result<Decisio
             beyond = Some((position, host, rank));
             break;
         }
-        if best.is_none_or(|(_, other)| is_better(host, other, hosts)) {
-            best = Some((position, host));
+        let claim = Claim {
+            host,
+            cold: (ask.even < 2 || rank > ask.even) && !hosts.is_warm(host),
+            order: (u64::from(rank - 1) + ask.turn) % u64::from(ask.width),
+        };
+        if best.as_ref().is_none_or(|(_, other)| claim.is_better(other, hosts)) {
+            best = Some((position, claim));
         }
         if ask.width == 1 {
             break;
@@ -265,38 +307,129 @@ pub fn choose(ask: Ask<'_>, hosts: &impl Hosts, bound: &Bound) -> Result<Decisio
     }
 
     let why = || reason(&ask, home, hosts);
-    if let Some((position, host)) = best {
+    if let Some((position, Claim { host, .. })) = best {
         let reason = match position {
             0 => Reason::Home,
             _ => why().unwrap_or(Reason::Spread),
         };
-        return Ok(Decision { host, reason, position, needs: None });
+        return Ok(Decision { host, reason, position, needs: None, elsewhere: None });
     }
     if let Some((position, host, rank)) = beyond {
         // A failed host says nothing about the load; one that leaves takes its place with it.
-        let wanted = !matches!(ask.tried.last(), Some((_, Outcome::Failed | Outcome::Leaving)));
+        let wanted =
+            !matches!(ask.tried.last(), Some((_, Outcome::Failed | Outcome::Leaving | Outcome::NotWarm(_))));
         let needs = wanted.then_some(rank);
         let reason = tried_reason(&ask).unwrap_or(Reason::OverBound);
-        return Ok(Decision { host, reason, position, needs });
+        return Ok(Decision { host, reason, position, needs, elsewhere: None });
     }
     if let Some((position, host, rank)) = crowded {
         // Everybody has too much: the order of candidates is kept.
         let reason = if position == 0 { Reason::Home } else { why().unwrap_or(Reason::OverBound) };
         let needs = (rank > ask.width && tried_reason(&ask) == Some(Reason::Refused)).then_some(rank);
-        return Ok(Decision { host, reason, position, needs });
+        return Ok(Decision { host, reason, position, needs, elsewhere: None });
     }
     choose_ineligible(&ask, home, hosts)
 }
 
-/// Warm before cold, then the lesser load for its weight; the first of equals stays.
-fn is_better(host: HostIndex, than: HostIndex, hosts: &impl Hosts) -> bool {
-    match (hosts.is_warm(host), hosts.is_warm(than)) {
-        (true, false) => return true,
-        (false, true) => return false,
-        _ => {}
+/// Whether a home is the first one, which is preferred: a worker that keeps changing between its
+/// homes is known well at none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaning {
+    First,
+    Other,
+}
+
+impl Leaning {
+    /// Room at the first home may cost so many times what it costs at another.
+    const PREFERENCE: u32 = 2;
+
+    fn of(rank: usize) -> Self {
+        if rank == 0 { Self::First } else { Self::Other }
     }
-    let load = |host, other| u64::from(hosts.in_flight(host)) * u64::from(hosts.weight(other));
-    load(host, than) < load(than, host)
+
+    /// A home's price, made comparable with that of others.
+    fn felt(self, price: Price) -> Price {
+        match self {
+            Self::First => price,
+            Self::Other => Price(price.0.saturating_mul(Self::PREFERENCE)),
+        }
+    }
+
+    /// What a home is told of a price that others are felt to have.
+    fn told(self, felt: Price) -> Price {
+        match self {
+            Self::First => felt,
+            Self::Other => Price(felt.0 / Self::PREFERENCE),
+        }
+    }
+}
+
+/// For a worker of one host: a home where it is known to be warm, else the first, else the next
+/// that was not asked, else the cheapest of those that were. `None` where nothing of that can be
+/// had, or the home has too much.
+fn choose_home(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts, bound: &Bound) -> Option<Decision> {
+    if ask.width > 1 || ask.homes < 2 {
+        return None;
+    }
+    if !ask.tried.is_empty() && !ask.tried.iter().any(|(_, outcome)| matches!(outcome, Outcome::NotWarm(_))) {
+        return None;
+    }
+    let eligible = ask.candidates.iter().copied().enumerate();
+    let eligible = eligible.filter(|&(_, host)| hosts.standing(host) == Standing::Eligible);
+    let (mut next, mut others) = (None::<(usize, usize, HostIndex)>, 0);
+    let mut cheapest = None::<(usize, HostIndex, Price)>;
+    for (rank, (position, host)) in eligible.take(usize::from(ask.homes)).enumerate() {
+        let outcome = ask.tried.iter().find(|&&(tried, _)| tried == host).map(|(_, outcome)| *outcome);
+        match outcome {
+            None => {
+                others += 1;
+                if next.is_none_or(|(.., than)| hosts.is_warm(host) && !hosts.is_warm(than)) {
+                    next = Some((rank, position, host));
+                }
+            }
+            Some(Outcome::NotWarm(price)) => {
+                let price = Leaning::of(rank).felt(price);
+                if cheapest.is_none_or(|(.., least)| price < least) {
+                    cheapest = Some((position, host, price));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    let (position, host, elsewhere) = match (next, cheapest) {
+        (Some((rank, position, host)), _) if bound.has_room(host, hosts) => {
+            let offer = cheapest.map(|(.., price)| Leaning::of(rank).told(price));
+            (position, host, offer.or((others > 1).then_some(Price::NOTHING)))
+        }
+        (_, Some((position, host, _))) => (position, host, None),
+        _ => return None,
+    };
+    let reason = match position {
+        0 => Reason::Home,
+        _ => reason(ask, home, hosts).unwrap_or(Reason::OtherHome),
+    };
+    Some(Decision { host, reason, position, needs: None, elsewhere })
+}
+
+/// What speaks for a host within the width.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    host: HostIndex,
+    /// A request there would be cold, and the worker has no need to be there.
+    cold: bool,
+    /// Whose turn it is: the least comes first.
+    order: u64,
+}
+
+impl Claim {
+    /// Warm before cold, then the lesser load for its weight, then whose turn it is.
+    fn is_better(&self, than: &Self, hosts: &impl Hosts) -> bool {
+        let load = |one: HostIndex, other: HostIndex| {
+            u64::from(hosts.in_flight(one)) * u64::from(hosts.weight(other))
+        };
+        let key = |claim: &Self, other: &Self| (claim.cold, load(claim.host, other.host), claim.order);
+        key(self, than) < key(than, self)
+    }
 }
 
 /// Why a host other than the home is taken, if it is for something that happened.
@@ -312,10 +445,11 @@ fn reason(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts) -> Option<Reason> 
 }
 
 fn tried_reason(ask: &Ask<'_>) -> Option<Reason> {
-    ask.tried.last().map(|(_, outcome)| match outcome {
-        Outcome::Refused => Reason::Refused,
-        Outcome::Leaving => Reason::Leaving,
-        Outcome::Failed => Reason::Failed,
+    ask.tried.last().and_then(|(_, outcome)| match outcome {
+        Outcome::Refused => Some(Reason::Refused),
+        Outcome::Leaving => Some(Reason::Leaving),
+        Outcome::Failed => Some(Reason::Failed),
+        Outcome::NotWarm(_) => None,
     })
 }
 
@@ -324,8 +458,13 @@ fn choose_ineligible(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts) -> Resu
     let find = |wanted: Standing| {
         ask.candidates.iter().position(|&host| untried(host) && hosts.standing(host) == wanted)
     };
-    let decision =
-        |position: usize, reason| Decision { host: ask.candidates[position], reason, position, needs: None };
+    let decision = |position: usize, reason| Decision {
+        host: ask.candidates[position],
+        reason,
+        position,
+        needs: None,
+        elsewhere: None,
+    };
     for standing in [Standing::Settling, Standing::Ejected, Standing::Draining] {
         if let Some(position) = find(standing) {
             let reason = match position {
@@ -406,7 +545,7 @@ pub(super) mod tests {
     fn choice(fleet: &Fleet, width: u16, tried: &[(usize, Outcome)]) -> Result<Decision, NoHost> {
         let candidates: Vec<HostIndex> = (0..fleet.hosts.len()).map(HostIndex::new).collect();
         let tried: Vec<_> = tried.iter().map(|&(host, outcome)| (HostIndex::new(host), outcome)).collect();
-        choose(Ask { candidates: &candidates, width, tried: &tried }, fleet, &Bound::default())
+        choose(Ask::new(&candidates, width, &tried), fleet, &Bound::default())
     }
 
     fn chosen(standings: &[Standing], tried: &[(usize, Outcome)]) -> Result<(usize, Reason), NoHost> {
@@ -515,5 +654,57 @@ pub(super) mod tests {
         // 60 in flight over weight 6: a fair 40 for weight 4, times 1.25.
         assert_eq!(Bound::default().of(HostIndex::new(0), &fleet), 50);
         assert_eq!(Bound::default().of(HostIndex::new(1), &fleet), 13);
+    }
+
+    /// A worker of one host that may live at two.
+    fn at_home(fleet: &Fleet, tried: &[(usize, Outcome)]) -> (usize, Reason, Option<Price>) {
+        let candidates: Vec<HostIndex> = (0..fleet.hosts.len()).map(HostIndex::new).collect();
+        let tried: Vec<_> = tried.iter().map(|&(host, outcome)| (HostIndex::new(host), outcome)).collect();
+        let ask = Ask { homes: 2, ..Ask::new(&candidates, 1, &tried) };
+        let decision = choose(ask, fleet, &Bound::default()).unwrap();
+        assert_eq!(decision.needs.is_some(), matches!(decision.reason, Reason::Refused | Reason::OverBound));
+        (decision.position, decision.reason, decision.elsewhere)
+    }
+
+    #[test]
+    fn homes_are_asked_in_turn_and_the_cheapest_makes_room() {
+        let fleet = fleet(&[Eligible; 4]);
+        let not_warm = |price| Outcome::NotWarm(Price(price));
+        assert_eq!(at_home(&fleet, &[]), (0, Reason::Home, Some(Price::NOTHING)));
+        assert_eq!(at_home(&fleet, &[(0, not_warm(7))]), (1, Reason::OtherHome, Some(Price(3))));
+        let asked = |first, second| at_home(&fleet, &[(0, not_warm(first)), (1, not_warm(second))]);
+        assert_eq!(asked(7, 9), (0, Reason::Home, None));
+        assert_eq!(asked(9, 7), (0, Reason::Home, None), "not so much cheaper");
+        assert_eq!(asked(9, 4), (1, Reason::OtherHome, None));
+        // The second has no room at all: the first has to make some.
+        let full = [(0, not_warm(7)), (1, Outcome::Refused)];
+        assert_eq!(at_home(&fleet, &full).0, 0);
+    }
+
+    #[test]
+    fn a_home_where_it_is_warm_comes_first() {
+        let mut fleet = fleet(&[Eligible; 4]);
+        fleet.hosts[1].warm = true;
+        assert_eq!(at_home(&fleet, &[]), (1, Reason::OtherHome, Some(Price::NOTHING)));
+        assert_eq!(at_home(&fleet, &[(1, Outcome::NotWarm(Price(3)))]).0, 0);
+        fleet.hosts[0].warm = true;
+        assert_eq!(at_home(&fleet, &[]).0, 0);
+        fleet.hosts[2].warm = true;
+        fleet.hosts[0].warm = false;
+        fleet.hosts[1].warm = false;
+        assert_eq!(at_home(&fleet, &[]).0, 0, "two homes, not three");
+    }
+
+    #[test]
+    fn homes_are_among_those_that_are_eligible_and_have_room() {
+        let mut fleet = fleet(&[Down, Eligible, Eligible, Eligible]);
+        assert_eq!(at_home(&fleet, &[]), (1, Reason::HomeDown, Some(Price::NOTHING)));
+        assert_eq!(at_home(&fleet, &[(1, Outcome::NotWarm(Price(3)))]).0, 2);
+        fleet.hosts[0].standing = Eligible;
+        fleet.hosts[0].in_flight = 1000;
+        assert_eq!(at_home(&fleet, &[]), (1, Reason::OverBound, None), "that is a matter of width");
+        fleet.hosts.truncate(1);
+        fleet.hosts[0].in_flight = 0;
+        assert_eq!(at_home(&fleet, &[]), (0, Reason::Home, None), "nobody else to ask");
     }
 }

@@ -560,9 +560,10 @@ fn placement(file: &mut File<'_, '_>, zone: Option<&ZoneName>) -> Option<Placeme
     let zones = zones(file, &table, zone);
     let factor = table.get(file, "load_factor", reader::within(101..=10_000));
     let soft_limit = table.get(file, "soft_limit", reader::within(1..=1_000_000)).unwrap_or(32);
+    let homes = table.get(file, "homes", reader::within(1..=8)).map_or(2, |homes| homes as u16);
     let (width, ramp) = (width(file, &table), ramp(file, &table));
     let bound = factor.map_or(Bound::default(), |factor_percent| Bound { factor_percent });
-    Some(PlacementSettings { policy, zones: zones?, bound, soft_limit, width, ramp })
+    Some(PlacementSettings { policy, zones: zones?, bound, soft_limit, homes, width, ramp })
 }
 
 fn zones(file: &mut File<'_, '_>, table: &Table<'_>, zone: Option<&ZoneName>) -> Option<ZoneOrder> {

@@ -171,6 +171,8 @@ pub struct PlacementSettings {
     pub bound: Bound,
     /// So many requests are never too many for a host of weight one.
     pub soft_limit: u32,
+    /// At how many hosts a worker may live that is not spread, 1 or more.
+    pub homes: u16,
     pub width: WidthPolicy,
     pub ramp: RampPolicy,
 }

@@ -347,6 +347,14 @@ pub(super) static PLACEMENT: Section = Section {
             "So many requests in flight are never too many for a host of weight one.",
         ),
         key(
+            "homes",
+            whole(1, 8),
+            "a whole number from 1 to 8",
+            Some("2"),
+            "Where a worker of one host may live: while its first host is full it is restored at whichever of so \
+             many hosts that costs least. 1: at its first host alone.",
+        ),
+        key(
             "max_width",
             whole(1, 65_535),
             "a whole number from 1 to 65535",

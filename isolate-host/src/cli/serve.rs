@@ -146,8 +146,7 @@ impl Serve {
         };
         let host_id = self.host_id.to_string();
         let secrets = self.secrets.clone().map(SecretsFolder::open).transpose()?;
-        let options =
-            EngineOptions { host_id, limits, parked: PARKED, secrets, ..EngineOptions::default() };
+        let options = EngineOptions { host_id, limits, parked: PARKED, secrets, ..EngineOptions::default() };
         // Guests share the server's threads: they are interrupted every few milliseconds, and a
         // request that stays on its thread is spared the time it takes to wake another.
         let guests = tokio::runtime::Handle::current();

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use warmshard_config::cold_start::Cause;
-use warmshard_config::host_policy::Refusal;
 use warmshard_config::host_policy::pool::{
     AfterRelease, Decision, Group, Pool, PoolLimits, Prewarm, Retired, SlotId,
 };
+use warmshard_config::host_policy::{Price, Refusal};
 use warmshard_config::units::{DeploymentId, WorkerName};
 use warmshard_config::wire::{Load, PrewarmState, StartKind};
 
@@ -21,7 +21,7 @@ use crate::isolate::BoxError;
 /// Why a request got no isolate.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LeaseError {
-    #[error("the host has as many isolates as it may, all of them busy")]
+    #[error("the host cannot take the request: {0}")]
     Refused(Refusal),
     #[error("an isolate could not be restored")]
     Restore(#[source] Arc<BoxError>),
@@ -90,24 +90,22 @@ impl<I: Instance> Isolates<I> {
         Arc::new(Self { inner: Mutex::new(inner), telemetry, began: Instant::now() })
     }
 
-    /// Finds an isolate for a request, or has one restored.
+    /// Finds an isolate for a request, or has one restored. `elsewhere` is what room costs at
+    /// another host that the request may go to.
     ///
     /// A restore goes on when its request is given up: others may wait for it.
     pub async fn lease<F>(
         self: &Arc<Self>,
         worker: &WorkerName,
         deployment: &DeploymentId,
+        elsewhere: Option<Price>,
         restore: impl Fn() -> F,
     ) -> Result<Lease<I>, LeaseError>
     where
         F: Future<Output = Result<I, BoxError>> + Send + 'static,
     {
-        let (place, start, mut restored) = self.take_place(worker, deployment, restore)?;
-        let outcome = match restored.wait_for(Option::is_some).await {
-            Ok(outcome) => (*outcome).clone(),
-            Err(_) => None,
-        };
-        let isolate = outcome.unwrap_or(Err(LeaseError::Broken))?;
+        let (place, start, restored) = self.take_place(worker, deployment, elsewhere, restore)?;
+        let isolate = outcome(restored).await?;
         self.telemetry.started(start.kind);
         Ok(Lease { isolate, start, place })
     }
@@ -122,7 +120,7 @@ impl<I: Instance> Isolates<I> {
     where
         F: Future<Output = Result<I, BoxError>> + Send + 'static,
     {
-        let mut restored = {
+        let restored = {
             let mut inner = self.lock();
             let slot = loop {
                 match inner.policy.prewarm(worker, deployment, self.began.elapsed()) {
@@ -138,17 +136,19 @@ impl<I: Instance> Isolates<I> {
             };
             inner.slots.get(&slot).cloned().ok_or(LeaseError::Broken)?
         };
-        let outcome = match restored.wait_for(Option::is_some).await {
-            Ok(outcome) => (*outcome).clone(),
-            Err(_) => None,
-        };
-        outcome.unwrap_or(Err(LeaseError::Broken)).map(|_| PrewarmState::Restored)
+        outcome(restored).await.map(|_| PrewarmState::Restored)
+    }
+
+    /// Workers on a clock that are about to be called and have no isolate here.
+    pub fn due(&self) -> Vec<WorkerName> {
+        self.lock().policy.due(self.began.elapsed())
     }
 
     fn take_place<F>(
         self: &Arc<Self>,
         worker: &WorkerName,
         deployment: &DeploymentId,
+        elsewhere: Option<Price>,
         restore: impl Fn() -> F,
     ) -> Result<Taken<I>, LeaseError>
     where
@@ -157,7 +157,7 @@ impl<I: Instance> Isolates<I> {
         let mut inner = self.lock();
         loop {
             let now = self.began.elapsed();
-            let (slot, start) = match inner.policy.lease(worker, deployment, now) {
+            let (slot, start) = match inner.policy.lease(worker, deployment, elsewhere, now) {
                 Decision::Use { slot } | Decision::Spare { slot } if !inner.is_alive(slot) => {
                     // It died since its last request: another one has to do.
                     inner.forget(slot);
@@ -234,7 +234,7 @@ impl<I: Instance> Isolates<I> {
 
     /// Drops up to so many idle isolates for want of memory, those worth least first.
     pub fn relieve(&self, most: u32) {
-        self.let_go(EvictionCause::Memory, |policy, _| policy.relieve(most));
+        self.let_go(EvictionCause::Memory, |policy, now| policy.relieve(most, now));
     }
 
     /// Drops the isolates that nobody has used for so long.
@@ -283,6 +283,15 @@ impl<I: Instance> Isolates<I> {
         // Nothing here panics half way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a restore comes to, waited for.
+async fn outcome<I: Instance>(mut restored: watch::Receiver<Restored<I>>) -> Result<I, LeaseError> {
+    let outcome = match restored.wait_for(Option::is_some).await {
+        Ok(outcome) => (*outcome).clone(),
+        Err(_) => None,
+    };
+    outcome.unwrap_or(Err(LeaseError::Broken))
 }
 
 /// A restore under way. However it ends, its slot does not stay behind.

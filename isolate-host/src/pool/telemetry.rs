@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use warmshard_config::host_policy::Refusal;
+use warmshard_config::host_policy::{Price, Refusal};
 use warmshard_config::wire::{Load, PrewarmState, StartKind};
 
 use super::capture_again::SnapshotRefusal;
@@ -217,7 +217,11 @@ impl Telemetry {
     }
 
     pub fn refused(&self, refusal: Refusal) {
-        find(&self.refusals, &Refusal::ALL, refusal).add(1);
+        let reason = match refusal {
+            Refusal::NotWarm(_) => Refusal::NotWarm(Price::NOTHING),
+            other => other,
+        };
+        find(&self.refusals, &Refusal::ALL, reason).add(1);
     }
 
     pub fn prewarmed(&self, state: PrewarmState) {

@@ -63,7 +63,7 @@ async fn lease(
         let runtime = Arc::clone(&runtime);
         async move { runtime.restore(&Arc::new(version(1))).await }
     };
-    isolates.lease(&worker(&name), &version(name.len() as u8), restore).await
+    isolates.lease(&worker(&name), &version(name.len() as u8), None, restore).await
 }
 
 /// Waits for a condition that other tasks bring about.

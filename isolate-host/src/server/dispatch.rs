@@ -97,6 +97,9 @@ async fn run<R: Runtime>(
     id: &str,
     mut held: Option<Held<R::Instance>>,
 ) -> Result<Response<ResponseBody>, Failure> {
+    let elsewhere = request.headers().get(wire::ELSEWHERE);
+    // What cannot be read is as good as nothing: the request is taken.
+    let elsewhere = elsewhere.and_then(|price| price.to_str().ok()?.parse().ok());
     let ready = host.deployments.resolve(worker).await?;
     let restore = || host.deployments.restore(&ready);
     let (head, body) = request.into_parts();
@@ -107,7 +110,7 @@ async fn run<R: Runtime>(
     loop {
         let (lease, deployment) = match held.take() {
             Some(held) => (held.lease, held.deployment),
-            None => (host.isolates.lease(worker, &ready.id, &restore).await?, ready.id.clone()),
+            None => (host.isolates.lease(worker, &ready.id, elsewhere, &restore).await?, ready.id.clone()),
         };
         let fetched = lease.isolate().fetch(Request::from_parts(head.clone(), body.handle())).await;
         match fetched {

@@ -70,7 +70,7 @@ pub(super) async fn answer<R: Runtime>(
         return Err(Failure::Refused(refusal));
     }
     let ready = host.deployments.resolve(&worker).await?;
-    let lease = host.isolates.lease(&worker, &ready.id, || host.deployments.restore(&ready)).await?;
+    let lease = host.isolates.lease(&worker, &ready.id, None, || host.deployments.restore(&ready)).await?;
     let mut name = [0; 16];
     getrandom::fill(&mut name).map_err(|_| Failure::NoEntropy)?;
     let name = hex(&name);

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use warmshard_config::host_policy::admission::Caller;
 
-use super::{Host, HostTls, dispatch};
+use super::{Host, HostTls, ahead, dispatch};
 use crate::pool::Runtime;
 
 /// Longest wait for a request's head. Routers keep idle connections: it is not short.
@@ -54,9 +54,11 @@ pub async fn serve<R: Runtime>(
         host.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(shutdown.notice).await;
     });
+    let mut looking_ahead = std::pin::pin!(ahead::look(&host));
     loop {
         tokio::select! {
             () = &mut stop => break,
+            () = &mut looking_ahead => {}
             accepted = listener.socket.accept() => match accepted {
                 Ok((stream, _)) => {
                     let tls = listener.tls.clone();

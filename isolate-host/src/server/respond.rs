@@ -64,6 +64,9 @@ pub(super) fn failure(failure: &Failure, id: &str) -> Response<ResponseBody> {
     response.headers_mut().insert(wire::FAULT, HeaderValue::from_static(fault.as_str()));
     if let Failure::Refused(refusal) | Failure::Lease(LeaseError::Refused(refusal)) = failure {
         response.headers_mut().insert(wire::REFUSED, HeaderValue::from_static(refusal.as_str()));
+        if let Refusal::NotWarm(price) = refusal {
+            response.headers_mut().insert(wire::PRICE, HeaderValue::from(price.0));
+        }
     }
     response
 }

@@ -125,6 +125,28 @@ async fn a_cold_start_says_why_as_far_as_the_host_knows() {
 }
 
 #[tokio::test]
+async fn a_full_host_leaves_it_to_a_cheaper_one_unless_the_worker_is_warm() {
+    let runtime = handler(|_, _| async { Ok(Response::new(body("hi"))) });
+    runtime.deploy("other", 2);
+    let server = start(runtime, 1).await;
+    let ask = async |worker: &str, elsewhere: &str| {
+        let request = to_worker(worker).header(wire::ELSEWHERE, elsewhere);
+        server.send(request.body(empty()).unwrap()).await
+    };
+    assert_eq!(header(&ask("hello", "0").await, wire::START), Some("cold"), "there is room");
+    until(|| server.host.isolates.load().in_flight == 0).await;
+    assert_eq!(header(&ask("hello", "0").await, wire::START), Some("warm"));
+    until(|| server.host.isolates.load().in_flight == 0).await;
+    let refused = ask("other", "0").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(header(&refused, wire::REFUSED), Some("not_warm"));
+    let price: u32 = header(&refused, wire::PRICE).unwrap().parse().unwrap();
+    assert!(price > 0);
+    let taken = ask("other", &u32::MAX.to_string()).await;
+    assert_eq!((header(&taken, wire::START), header(&taken, wire::PRICE)), (Some("cold"), None));
+}
+
+#[tokio::test]
 async fn a_drained_host_refuses_until_it_is_to_go_on() {
     let server = start(handler(|_, _| async { Ok(Response::new(body("hi"))) }), 2).await;
     let (status, text) = server.control(Method::POST, wire::control::DRAIN).await;

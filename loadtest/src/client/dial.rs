@@ -2,19 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::either::Either;
 
-use super::Failure;
+use super::{Failure, Trust};
 
 pub(super) type Wire = Either<TcpStream, TlsStream<TcpStream>>;
 
@@ -50,27 +47,9 @@ impl From<SocketAddr> for Dial {
 }
 
 impl Dial {
-    /// With TLS; the other side shows a certificate that one in `ca` has signed, or one that
-    /// this machine trusts.
-    pub fn with_tls(address: SocketAddr, ca: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        let (found, place) = match ca {
-            Some(file) => (from_file(file)?, format!("`{}`", file.display())),
-            None => (
-                rustls_native_certs::load_native_certs().map_err(TlsError::Machine)?,
-                "this machine's store".to_owned(),
-            ),
-        };
-        roots.add_parsable_certificates(found);
-        if roots.is_empty() {
-            return Err(TlsError::None { place });
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Setup)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { address, tls: Some(TlsConnector::from(Arc::new(config))) })
+    /// With TLS; the other side shows a certificate that is trusted.
+    pub fn with_tls(address: SocketAddr, trust: Trust<'_>) -> Result<Self, TlsError> {
+        Ok(Self { address, tls: Some(TlsConnector::from(Arc::new(trust.config()?))) })
     }
 
     /// `name` is whom TLS asks for.
@@ -84,9 +63,4 @@ impl Dial {
         let stream = tls.connect(name, stream).await.map_err(|_| Failure::Tls)?;
         Ok(Either::Right(stream))
     }
-}
-
-fn from_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |source| TlsError::File { file: file.to_owned(), source };
-    CertificateDer::pem_file_iter(file).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)
 }

@@ -6,7 +6,7 @@ use crate::client::Failure;
 use crate::schedule::{Arrivals, Load, Popularity, Shape};
 use crate::test_server::{Answer, TestServer};
 
-fn plan(server: &TestServer, rate: f64, connections: usize) -> Plan {
+pub(super) fn plan(server: &TestServer, rate: f64, connections: usize) -> Plan {
     plan_for(Duration::from_secs(1), server, rate, connections)
 }
 

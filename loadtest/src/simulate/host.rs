@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use warmshard_config::host_policy::Refusal;
-use warmshard_config::host_policy::pool::{AfterRelease, Decision, Pool, PoolLimits, SlotId};
+use warmshard_config::cold_start::Cause;
+use warmshard_config::host_policy::pool::{AfterRelease, Decision, Pool, PoolLimits, Prewarm, SlotId};
+use warmshard_config::host_policy::{Price, Refusal};
 use warmshard_config::units::{DeploymentId, WorkerName};
 use warmshard_config::wire::StartKind;
 
@@ -18,8 +19,11 @@ pub(super) enum Admission {
         ready: Duration,
         /// Another isolate made room for it.
         evicted: bool,
+        /// Why it was cold, as far as the host knows.
+        cause: Option<Cause>,
     },
     Refused,
+    NotWarm(Price),
     Leaving,
     Unreachable,
 }
@@ -35,7 +39,12 @@ pub(super) struct Host {
     pub(super) life: u32,
     /// When the last one ended.
     pub(super) died: Duration,
+    /// When it looks next for workers to restore ahead of their calls.
+    looks_at: Option<Duration>,
 }
+
+/// How often a host looks for such workers; as in the host.
+const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -54,14 +63,16 @@ impl Host {
             state: State::Serving,
             life: 0,
             died: Duration::ZERO,
+            looks_at: None,
         }
     }
 
-    /// `restore` is how long a restore would take.
+    /// `elsewhere` is what room costs at another host, `restore` how long a restore would take.
     pub(super) fn admit(
         &mut self,
         worker: &WorkerName,
         deployment: &DeploymentId,
+        elsewhere: Option<Price>,
         now: Duration,
         restore: Duration,
     ) -> Admission {
@@ -70,7 +81,7 @@ impl Host {
             State::Leaving => return Admission::Leaving,
             State::Serving => {}
         }
-        let (slot, start, ready, evicted) = match self.pool.lease(worker, deployment, now) {
+        let (slot, start, ready, evicted) = match self.pool.lease(worker, deployment, elsewhere, now) {
             Decision::Use { slot } => (slot, StartKind::Warm, now, false),
             Decision::Spare { slot } => (slot, StartKind::Spare, now, false),
             Decision::Wait { slot } => {
@@ -81,10 +92,48 @@ impl Host {
                 (slot, StartKind::Cold, now + restore, evict.is_some())
             }
             Decision::Refuse(Refusal::Draining) => return Admission::Leaving,
+            Decision::Refuse(Refusal::NotWarm(price)) => return Admission::NotWarm(price),
             Decision::Refuse(_) => return Admission::Refused,
         };
         self.in_flight += 1;
-        Admission::Taken { slot, start, ready, evicted }
+        let cause = self.pool.cause(slot).filter(|_| start == StartKind::Cold);
+        Admission::Taken { slot, start, ready, evicted, cause }
+    }
+
+    /// When to look next for workers to restore ahead, if that is news.
+    pub(super) fn next_look(&mut self, now: Duration) -> Option<Duration> {
+        let due = self.pool.next_due()?.max(now);
+        let tick = u32::try_from(due.as_nanos().div_ceil(LOOK.as_nanos())).unwrap_or(u32::MAX);
+        let at = LOOK * tick;
+        if self.looks_at.is_some_and(|known| known <= at) {
+            return None;
+        }
+        self.looks_at = Some(at);
+        Some(at)
+    }
+
+    /// Has isolates restored that are about to be called: their slots, and how many were dropped
+    /// for them.
+    pub(super) fn look_ahead(
+        &mut self,
+        deployment: impl Fn(&WorkerName) -> Option<DeploymentId>,
+        now: Duration,
+        restore: Duration,
+    ) -> (Vec<SlotId>, u64) {
+        self.looks_at = None;
+        if self.state != State::Serving {
+            return (Vec::new(), 0);
+        }
+        let (mut slots, mut evicted) = (Vec::new(), 0);
+        for worker in self.pool.due(now) {
+            let Some(deployment) = deployment(&worker) else { continue };
+            if let Prewarm::Restore { slot, evict } = self.pool.prewarm(&worker, &deployment, now) {
+                self.restoring.insert(slot, now + restore);
+                evicted += u64::from(evict.is_some());
+                slots.push(slot);
+            }
+        }
+        (slots, evicted)
     }
 
     pub(super) fn restored(&mut self, slot: SlotId, life: u32) {

@@ -1,11 +1,12 @@
 //! A router that does not exist: what it knows is only what it was told and what it saw.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use warmshard_config::cold_start::{Answer, Cause, History};
 use warmshard_config::health::{Health, HealthPolicy, Observation, State};
 use warmshard_config::placement::{
-    self, Ask, Bound, Decision, Elastic, HostIndex, Hosts, NoHost, Outcome, Standing, Total,
+    self, Ask, Bound, Decision, Elastic, HostIndex, Hosts, NoHost, Outcome, Standing, Tally, Total,
 };
 use warmshard_config::shard_file::PlacementSettings;
 
@@ -27,8 +28,15 @@ pub(super) struct Router {
     known: Vec<Known>,
     /// By worker; most routers have seen most workers in the end.
     learned: Vec<Option<Box<Learned>>>,
+    /// All requests.
+    tally: Tally,
+    /// The last sum over all hosts, and when it was made.
+    total: Cell<Option<(Duration, Total)>>,
     epoch: Instant,
 }
+
+/// A sum over all hosts is made anew no more often than this: hosts say so much between two.
+const TOTAL_IS_FRESH: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone, Default)]
 struct Known {
@@ -44,6 +52,8 @@ struct Learned {
     elastic: Elastic,
     history: History,
     in_flight: u32,
+    tally: Tally,
+    requests: u64,
 }
 
 impl Router {
@@ -52,6 +62,8 @@ impl Router {
         let mut router = Self {
             known: Vec::new(),
             learned: std::iter::repeat_with(|| None).take(workers).collect(),
+            tally: Tally::default(),
+            total: Cell::new(None),
             epoch,
         };
         for host in 0..hosts {
@@ -87,16 +99,28 @@ impl Router {
     ) -> Result<Decision, NoHost> {
         let learned = self.learned[worker as usize].get_or_insert_default();
         let ours = policy == PolicyName::Ours;
-        let width = if ours { learned.elastic.at(now, learned.in_flight, &spreading.width) } else { 1 };
+        let even = if ours { learned.tally.width(&self.tally, roster.hosts.len()) } else { 1 };
+        let even = even.min(spreading.width.most);
+        let elastic = ours.then(|| learned.elastic.at(now, learned.in_flight, &spreading.width));
+        let width = elastic.unwrap_or(1).max(even);
         let soft_limit = match policy {
             PolicyName::Ours => spreading.soft_limit,
             PolicyName::Bounded => 0,
             // Never too many.
             _ => u32::MAX,
         };
-        let history = (width > 1).then_some(&learned.history);
-        let seen = Seen { known: &self.known, roster, history, soft_limit, epoch: self.epoch, now };
-        let ask = Ask { candidates, width, tried };
+        let history = ours.then_some(&learned.history);
+        let seen = Seen {
+            known: &self.known,
+            roster,
+            history,
+            soft_limit,
+            total: &self.total,
+            epoch: self.epoch,
+            now,
+        };
+        let homes = if ours { spreading.homes } else { 1 };
+        let ask = Ask { even, homes, turn: learned.requests, ..Ask::new(candidates, width, tried) };
         let decision = match policy {
             PolicyName::Random => placement::random(ask, &seen, draw)?,
             PolicyName::P2c => placement::least_of_two(ask, &seen, draw)?,
@@ -112,8 +136,12 @@ impl Router {
     }
 
     /// A request of a worker arrived here.
-    pub(super) fn arrived(&mut self, worker: u32) {
-        self.learned[worker as usize].get_or_insert_default().in_flight += 1;
+    pub(super) fn arrived(&mut self, worker: u32, now: Duration) {
+        let learned = self.learned[worker as usize].get_or_insert_default();
+        learned.tally.count(now, learned.in_flight);
+        learned.in_flight += 1;
+        learned.requests += 1;
+        self.tally.count(now, 0);
     }
 
     /// It is over, one way or another.
@@ -163,6 +191,13 @@ impl Router {
         }
     }
 
+    /// A host said that the worker is not warm there.
+    pub(super) fn not_warm(&mut self, worker: u32, host: HostIndex) {
+        if let Some(learned) = &mut self.learned[worker as usize] {
+            learned.history.not_warm(host);
+        }
+    }
+
     /// The cause, when the start was cold.
     pub(super) fn answered(&mut self, worker: u32, mut answer: Answer) -> Option<Cause> {
         let learned = self.learned[worker as usize].get_or_insert_default();
@@ -190,6 +225,7 @@ struct Seen<'a> {
     roster: &'a Roster,
     history: Option<&'a History>,
     soft_limit: u32,
+    total: &'a Cell<Option<(Duration, Total)>>,
     epoch: Instant,
     now: Duration,
 }
@@ -233,6 +269,11 @@ impl Hosts for Seen<'_> {
     }
 
     fn total(&self) -> Total {
+        if let Some((made, total)) = self.total.get()
+            && self.now.saturating_sub(made) < TOTAL_IS_FRESH
+        {
+            return total;
+        }
         let mut total = Total::default();
         for index in (0..self.roster.hosts.len()).map(HostIndex::new) {
             if self.standing(index) == Standing::Eligible {
@@ -240,6 +281,7 @@ impl Hosts for Seen<'_> {
                 total.weight += u64::from(self.weight(index));
             }
         }
+        self.total.set(Some((self.now, total)));
         total
     }
 }

@@ -37,6 +37,11 @@ enum What {
         life: u32,
     },
     Finished(Box<Flight>),
+    /// A host looks for workers that are about to be called.
+    Look {
+        host: u32,
+        life: u32,
+    },
     Event(usize),
     /// A host's share changes.
     RampStep,
@@ -60,6 +65,7 @@ struct Flight {
     reason: Reason,
     version: u32,
     restore: Option<Duration>,
+    cause: Option<Cause>,
     /// When the host was taken.
     placed: Duration,
     /// Since it was sent to this host.
@@ -82,6 +88,8 @@ struct World<'a> {
     everybody: Vec<HostIndex>,
     candidates: Vec<Option<Box<[HostIndex]>>>,
     deployments: Vec<Option<(u32, DeploymentId)>>,
+    /// The workers' numbers.
+    numbers: HashMap<WorkerName, u32>,
     routers: Vec<Router>,
     agenda: Agenda<What>,
     luck: Random,
@@ -149,6 +157,7 @@ impl<'a> World<'a> {
             everybody: Vec::new(),
             candidates: vec![None; workers],
             deployments: vec![None; workers],
+            numbers: scenario.workers.iter().cloned().zip(0..).collect(),
             routers: (0..scenario.simulated.routers).map(router).collect(),
             agenda,
             luck: Random::of(scenario.seed, 0x_1ac2),
@@ -177,6 +186,7 @@ impl<'a> World<'a> {
             match what {
                 What::Restored { host, slot, life } => self.hosts[host as usize].restored(slot, life),
                 What::Finished(flight) => self.finish(&flight, now),
+                What::Look { host, life } => self.look_ahead(host, life, now),
                 What::Event(index) => self.happen(&self.scenario.events[index], now)?,
                 What::RampStep => self.ramp_step(now),
                 What::Probe { router, host, life } => self.probe(router, host, life, now),
@@ -195,7 +205,7 @@ impl<'a> World<'a> {
         let draw = self.luck.next();
         let now = arrival.due();
         self.prepare(worker);
-        self.routers[router].arrived(worker);
+        self.routers[router].arrived(worker, now);
         let mut tried: Vec<(HostIndex, Outcome)> = Vec::new();
         let mut delay = Duration::ZERO;
         loop {
@@ -214,7 +224,9 @@ impl<'a> World<'a> {
                 now,
                 draw.rotate_left(tried.len() as u32 * 7),
             );
-            let decision = decision.ok().filter(|_| tried.len() < self.fleet.most_hosts());
+            // Homes that were asked for their price have not been tried yet.
+            let asked = tried.iter().filter(|(_, outcome)| matches!(outcome, Outcome::NotWarm(_))).count();
+            let decision = decision.ok().filter(|_| tried.len() - asked < self.fleet.most_hosts());
             let Some(decision) = decision else {
                 self.routers[router].left(worker);
                 let outcome = Err(Failure::Status(StatusCode::SERVICE_UNAVAILABLE.as_u16()));
@@ -225,12 +237,15 @@ impl<'a> World<'a> {
             let Some((version, deployment)) = &self.deployments[worker as usize] else { return };
             let restore = drawn(simulated.restore, simulated.restore_spread, &mut self.restores);
             let name = &self.scenario.workers[worker as usize];
-            match self.hosts[host].admit(name, deployment, now, restore) {
-                Admission::Taken { slot, start, ready, evicted } => {
+            match self.hosts[host].admit(name, deployment, decision.elsewhere, now, restore) {
+                Admission::Taken { slot, start, ready, evicted, cause } => {
                     let (life, host_number) = (self.hosts[host].life, host as u32);
                     if start == StartKind::Cold {
                         let restored = What::Restored { host: host_number, slot, life };
                         self.agenda.enter(nanoseconds(ready), restored);
+                    }
+                    if let Some(at) = self.hosts[host].next_look(now) {
+                        self.agenda.enter(nanoseconds(at), What::Look { host: host_number, life });
                     }
                     if evicted {
                         self.measure.record_evictions(now, 1);
@@ -247,6 +262,7 @@ impl<'a> World<'a> {
                         reason: decision.reason,
                         version: *version,
                         restore: waited.then_some(restore),
+                        cause,
                         placed: now,
                         at_host,
                     };
@@ -257,6 +273,11 @@ impl<'a> World<'a> {
                 }
                 Admission::Refused => {
                     tried.push((decision.host, Outcome::Refused));
+                    delay += simulated.hop;
+                }
+                Admission::NotWarm(price) => {
+                    tried.push((decision.host, Outcome::NotWarm(price)));
+                    self.routers[router].not_warm(worker, decision.host);
                     delay += simulated.hop;
                 }
                 Admission::Leaving => {
@@ -294,7 +315,7 @@ impl<'a> World<'a> {
                 host: index,
                 start: flight.start,
                 deployment: Some(u64::from(flight.version)),
-                host_says: None,
+                host_says: flight.cause,
                 reason: flight.reason,
                 busy: false,
                 placed: flight.placed,
@@ -315,6 +336,26 @@ impl<'a> World<'a> {
             cause: cause.map(|cause| HeaderValue::from_static(Cause::as_str(cause))),
         };
         self.record(flight.arrival, latency, Ok(reply));
+    }
+
+    fn look_ahead(&mut self, host: u32, life: u32, now: Duration) {
+        let number = host as usize;
+        if self.hosts[number].life != life {
+            return;
+        }
+        let (numbers, deployments) = (&self.numbers, &self.deployments);
+        let deployment =
+            |name: &WorkerName| Some(deployments[*numbers.get(name)? as usize].as_ref()?.1.clone());
+        let simulated = &self.scenario.simulated;
+        let restore = drawn(simulated.restore, simulated.restore_spread, &mut self.restores);
+        let (slots, evicted) = self.hosts[number].look_ahead(deployment, now, restore);
+        self.measure.record_evictions(now, evicted);
+        for slot in slots {
+            self.agenda.enter(nanoseconds(now + restore), What::Restored { host, slot, life });
+        }
+        if let Some(at) = self.hosts[number].next_look(now) {
+            self.agenda.enter(nanoseconds(at), What::Look { host, life });
+        }
     }
 
     fn record(&mut self, arrival: Arrival, latency: Duration, outcome: Result<Reply, Failure>) {
@@ -382,8 +423,7 @@ impl<'a> World<'a> {
     }
 
     fn deploy(&mut self, workers: Option<&[WorkerName]>) {
-        let numbers: HashMap<&WorkerName, u32> =
-            self.scenario.workers.iter().enumerate().map(|(n, name)| (name, n as u32)).collect();
+        let numbers = &self.numbers;
         let chosen: Vec<u32> = match workers {
             Some(names) => names.iter().filter_map(|name| numbers.get(name).copied()).collect(),
             None => (0..self.scenario.workers.len() as u32).collect(),

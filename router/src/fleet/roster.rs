@@ -23,6 +23,8 @@ pub(crate) struct Spreading {
     pub(crate) bound: Bound,
     /// So many requests are never too many for a host of weight one.
     pub(crate) soft_limit: u32,
+    /// At how many hosts a worker may live that is not spread.
+    pub(crate) homes: u16,
 }
 
 impl From<&PlacementSettings> for Spreading {
@@ -32,6 +34,7 @@ impl From<&PlacementSettings> for Spreading {
             width: settings.width,
             bound: settings.bound,
             soft_limit: settings.soft_limit,
+            homes: settings.homes,
         }
     }
 }
@@ -40,7 +43,7 @@ impl From<&PlacementSettings> for Spreading {
 impl Default for Spreading {
     fn default() -> Self {
         let (zones, width, bound) = (ZoneOrder::default(), WidthPolicy::default(), Bound::default());
-        Self { zones, width, bound, soft_limit: 32 }
+        Self { zones, width, bound, soft_limit: 32, homes: 2 }
     }
 }
 

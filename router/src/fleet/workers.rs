@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use warmshard_config::cold_start::{Answer, Cause, History};
-use warmshard_config::placement::{Candidates, Elastic, HostIndex};
+use warmshard_config::placement::{Candidates, Elastic, HostIndex, Tally};
 use warmshard_config::units::{HostId, ShardKey, WorkerName};
 
 use super::Roster;
@@ -64,6 +64,7 @@ pub(crate) struct Worker {
 pub(super) struct Learned {
     pub(super) elastic: Elastic,
     pub(super) history: History,
+    pub(super) tally: Tally,
 }
 
 /// One request of a worker in flight, until it is dropped.
@@ -143,7 +144,7 @@ impl Worker {
             return old;
         }
         let new = Arc::new(Plan::new(&self.name, roster));
-        let width = learned.elastic.width();
+        let width = self.width();
         let renumber = |host| new.roster.index_of(old.roster.host(host).id());
         learned.history.membership_changed(renumber, old.window(width), new.window(width));
         self.plan.store(Arc::clone(&new));
@@ -163,6 +164,15 @@ impl Worker {
             self.cold.fetch_add(1, Ordering::Relaxed);
         }
         cause
+    }
+
+    /// A host of this plan said that the worker is not warm there.
+    pub(crate) fn not_warm(&self, plan: &Arc<Plan>, host: HostIndex) {
+        let mut learned = self.learned();
+        let current = self.plan.load();
+        if let Some(host) = current.roster.index_of(plan.roster.host(host).id()) {
+            learned.history.not_warm(host);
+        }
     }
 
     fn host_lost(&self, host: &HostId) {
@@ -188,13 +198,36 @@ impl Worker {
 #[derive(Debug)]
 pub(crate) struct Workers {
     table: DashMap<WorkerName, Arc<Worker>>,
+    /// Requests of all workers.
+    tally: Mutex<Tally>,
     began: Instant,
     swept: AtomicU64,
 }
 
 impl Workers {
     pub(super) fn new() -> Self {
-        Self { table: DashMap::new(), began: Instant::now(), swept: AtomicU64::new(0) }
+        Self {
+            table: DashMap::new(),
+            tally: Mutex::default(),
+            began: Instant::now(),
+            swept: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request of a worker that is about to be placed.
+    pub(super) fn count(&self, learned: &mut Learned, others: u32) {
+        let now = self.began.elapsed();
+        learned.tally.count(now, others);
+        self.tally().count(now, 0);
+    }
+
+    /// Over how many hosts a worker is to be spread for its share of all requests.
+    pub(super) fn share(&self, learned: &Learned, roster: &Roster) -> u16 {
+        learned.tally.width(&self.tally(), roster.hosts().len()).min(roster.spreading.width.most)
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn began(&self) -> Instant {

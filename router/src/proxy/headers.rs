@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use warmshard_config::cold_start::Cause;
+use warmshard_config::host_policy::Price;
 use warmshard_config::placement::Reason;
 use warmshard_config::units::{FleetKey, WorkerName};
 use warmshard_config::wire::{self, Fault, Load, StartKind};
@@ -30,6 +31,8 @@ pub(crate) struct ToHost<'r> {
     /// The place that the host has promised.
     pub(crate) lease: Option<&'r str>,
     pub(crate) client: Option<IpAddr>,
+    /// What room for the worker costs at another host.
+    pub(crate) elsewhere: Option<Price>,
     /// The host name as the client gave it.
     pub(crate) host: Option<&'r str>,
     /// `http` or `https`, as the client came.
@@ -62,6 +65,9 @@ pub(crate) fn prepare_request(request: &mut RequestHeader, told: &ToHost<'_>) ->
     if let Some(lease) = told.lease {
         request.insert_header(wire::LEASE, lease)?;
     }
+    if let Some(price) = told.elsewhere {
+        request.insert_header(wire::ELSEWHERE, price.to_string())?;
+    }
     request.insert_header("x-forwarded-proto", told.scheme)?;
     if let Some(client) = told.client {
         request.insert_header("x-forwarded-for", client.to_string())?;
@@ -84,6 +90,8 @@ pub(crate) struct Said {
     pub(crate) deployment: Option<u64>,
     /// Whose fault an error is.
     pub(crate) fault: Option<Fault>,
+    /// What room for the worker costs there.
+    pub(crate) price: Option<Price>,
     /// Why the host refused; only believed with status 503.
     pub(crate) refused: Option<String>,
 }
@@ -98,6 +106,7 @@ pub(crate) fn read_response(response: &ResponseHeader) -> Said {
         cold: text(wire::COLD).and_then(Cause::parse),
         deployment: text(wire::DEPLOYMENT).and_then(|id| u64::from_str_radix(id, 16).ok()),
         fault: text(wire::FAULT).and_then(|fault| fault.parse().ok()),
+        price: text(wire::PRICE).and_then(|price| price.parse().ok()),
         refused: refused.map(str::to_owned),
     }
 }
@@ -169,6 +178,7 @@ mod tests {
             request_id: "00000000deadbeef",
             lease: Some("a-place"),
             client: Some([127, 0, 0, 1].into()),
+            elsewhere: None,
             host: Some("fastapi.localhost:8080"),
             scheme: "https",
         };

@@ -8,6 +8,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 use warmshard_config::cold_start::{Answer, Cause};
+use warmshard_config::host_policy::Price;
 use warmshard_config::placement::{Decision, HostIndex, Outcome, Reason};
 use warmshard_config::units::HostId;
 use warmshard_config::wire::StartKind;
@@ -23,6 +24,8 @@ use crate::shutdown::{Flight, InFlight, Raised};
 pub(crate) const HOST_REFUSED: ErrorType = ErrorType::Custom("HostRefused");
 /// The same when the host refuses because it is shutting down.
 pub(crate) const HOST_LEAVING: ErrorType = ErrorType::Custom("HostLeaving");
+/// The same when another home of the worker may do for less; the price is in the attempt.
+pub(crate) const HOST_NOT_WARM: ErrorType = ErrorType::Custom("HostNotWarm");
 
 /// One request.
 pub(crate) struct Request {
@@ -51,6 +54,10 @@ pub(crate) struct Attempt {
     placed: Instant,
     /// Over how many hosts the worker was spread.
     width: u16,
+    /// What the host is told that room costs elsewhere.
+    pub(crate) elsewhere: Option<Price>,
+    /// What it said that room costs there, when it refused for that.
+    pub(crate) price: Price,
     pub(crate) body_began: bool,
     /// The place that the host has promised.
     pub(crate) lease: Option<String>,
@@ -90,6 +97,8 @@ impl Request {
             reason: decision.reason,
             placed,
             width: self.visit.as_ref().map_or(1, |visit| visit.worker.width()),
+            elsewhere: decision.elsewhere,
+            price: Price::NOTHING,
             body_began: false,
             lease: None,
             _raised: raised,
@@ -103,6 +112,9 @@ impl Request {
         };
         tracing::debug!(request_id = self.id, host = %attempt.host.id(), ?outcome, %error, "on to the next host");
         metric::retried(outcome);
+        if let (Outcome::NotWarm(_), Some(visit)) = (outcome, &self.visit) {
+            visit.worker.not_warm(&visit.plan, attempt.index);
+        }
         self.tried.push((attempt.index, outcome));
     }
 
@@ -135,6 +147,9 @@ impl Request {
         match (error.etype(), error.esource()) {
             (kind, _) if *kind == HOST_REFUSED => Trouble::Refused,
             (kind, _) if *kind == HOST_LEAVING => Trouble::Leaving,
+            (kind, _) if *kind == HOST_NOT_WARM => {
+                Trouble::NotWarm(self.attempt.as_ref().map_or(Price::NOTHING, |attempt| attempt.price))
+            }
             (_, ErrorSource::Downstream) => Trouble::Client,
             (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => Trouble::Silent,
             (

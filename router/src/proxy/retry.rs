@@ -1,5 +1,6 @@
 //! Whether a request that failed at one host may go to the next.
 
+use warmshard_config::host_policy::Price;
 use warmshard_config::placement::Outcome;
 
 /// What went wrong between router and host, or client and router.
@@ -7,6 +8,9 @@ use warmshard_config::placement::Outcome;
 pub(crate) enum Trouble {
     /// The host promised that it processed nothing: it is full.
     Refused,
+    /// The host promised that it processed nothing: the worker is not warm there, and another
+    /// host may have room for less.
+    NotWarm(Price),
     /// The host promised that it processed nothing: it is shutting down.
     Leaving,
     /// The connection to the host ended too early.
@@ -41,6 +45,7 @@ pub(crate) fn next_step(situation: &Situation) -> Option<Outcome> {
     }
     match situation.trouble {
         Trouble::Refused => Some(Outcome::Refused),
+        Trouble::NotWarm(price) => Some(Outcome::NotWarm(price)),
         Trouble::Leaving => Some(Outcome::Leaving),
         Trouble::Lost if situation.idempotent || situation.nothing_sent => Some(Outcome::Failed),
         // What answered is no isolate host, or one that lost its way.
@@ -69,6 +74,8 @@ mod tests {
         let refused = Situation { trouble: Trouble::Refused, ..POST };
         assert_eq!(next_step(&refused), Some(Outcome::Refused));
         assert_eq!(next_step(&Situation { body_kept: false, ..refused }), None);
+        let not_warm = Situation { trouble: Trouble::NotWarm(Price(3)), ..POST };
+        assert_eq!(next_step(&not_warm), Some(Outcome::NotWarm(Price(3))));
     }
 
     #[test]

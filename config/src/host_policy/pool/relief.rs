@@ -6,10 +6,10 @@ use super::{Phase, Pool, SlotId};
 
 impl Pool {
     /// Drops up to so many idle isolates, those worth least first.
-    pub fn relieve(&mut self, most: u32) -> Vec<SlotId> {
+    pub fn relieve(&mut self, most: u32, now: Duration) -> Vec<SlotId> {
         let mut dropped = Vec::new();
         while dropped.len() < most as usize
-            && let Some(slot) = self.longest_idle()
+            && let Some(slot) = self.least_worth(Duration::ZERO, now)
         {
             self.remove(slot);
             dropped.push(slot);

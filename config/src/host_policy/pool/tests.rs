@@ -25,7 +25,7 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn lease(pool: &mut Pool, number: u8, seconds: u64) -> Decision {
-    pool.lease(&worker(number), &version(number, 0), at(seconds))
+    pool.lease(&worker(number), &version(number, 0), None, at(seconds))
 }
 
 /// Leases an isolate that has to be restored, and has it restored.
@@ -214,7 +214,7 @@ proptest! {
                     let could = pool.slots.values().any(had_room)
                         || pool.slots.len() < isolates as usize
                         || pool.slots.values().any(|slot| slot.in_flight == 0 && slot.phase == Phase::Ready);
-                    match pool.lease(&worker(number), &wanted, now) {
+                    match pool.lease(&worker(number), &wanted, None, now) {
                         Decision::Refuse(_) => prop_assert!(!could),
                         Decision::Use { slot } | Decision::Spare { slot } => {
                             prop_assert_eq!(pool.slots[&slot].phase, Phase::Ready);
@@ -298,7 +298,9 @@ fn every_restore_has_a_cause() {
     let again = restore(&mut pool, 1, 7);
     assert_eq!(pool.cause(again), Some(Cause::Evicted));
     pool.release(again, at(8));
-    let Decision::Restore { slot, .. } = pool.lease(&worker(1), &version(1, 1), at(9)) else { panic!() };
+    let Decision::Restore { slot, .. } = pool.lease(&worker(1), &version(1, 1), None, at(9)) else {
+        panic!()
+    };
     assert_eq!(pool.cause(slot), Some(Cause::NewVersion));
 }
 
@@ -309,12 +311,12 @@ fn under_pressure_idle_isolates_go_and_busy_ones_stay() {
     let Decision::Restore { slot: restoring, .. } = lease(&mut pool, 4, 4) else { panic!() };
     pool.release(first, at(20));
     pool.release(second, at(10));
-    assert_eq!(pool.relieve(1), [second], "the longest unused");
-    assert_eq!(pool.relieve(9), [first]);
-    assert_eq!(pool.relieve(9), []);
+    assert_eq!(pool.relieve(1, at(30)), [second], "the longest unused");
+    assert_eq!(pool.relieve(9, at(30)), [first]);
+    assert_eq!(pool.relieve(9, at(30)), []);
     assert_eq!(pool.restored(restoring), AfterRelease::Keep);
     pool.release(busy, at(30));
-    assert_eq!((pool.relieve(0), pool.isolates()), (vec![], 2));
+    assert_eq!((pool.relieve(0, at(30)), pool.isolates()), (vec![], 2));
     let Decision::Restore { slot, .. } = lease(&mut pool, 1, 40) else { panic!() };
     assert_eq!(pool.cause(slot), Some(Cause::Evicted));
 }
@@ -331,4 +333,77 @@ fn isolates_that_nobody_calls_go_to_sleep() {
     assert_eq!(pool.hibernate(hour, at(3611)), [awake]);
     pool.release(busy, at(9999));
     assert_eq!(pool.hibernate(hour, at(10_000)), [], "it was in use until now");
+}
+
+#[test]
+fn room_is_made_by_whoever_is_worth_least() {
+    let mut pool = Pool::new(limits(2, 4));
+    let often = restore(&mut pool, 1, 0);
+    for second in 1..50 {
+        pool.release(often, at(10 * second));
+        lease(&mut pool, 1, 10 * second);
+    }
+    pool.release(often, at(490));
+    // Called once, and later than the other.
+    let once = restore(&mut pool, 2, 491);
+    pool.release(once, at(492));
+    let Decision::Restore { evict, .. } = lease(&mut pool, 3, 500) else { panic!() };
+    assert_eq!(evict, Some(once), "the longest unused would be the other one");
+}
+
+#[test]
+fn workers_on_a_clock_make_room_and_are_back_in_time() {
+    let mut pool = Pool::new(limits(2, 1));
+    let slot = restore(&mut pool, 1, 0);
+    pool.release(slot, at(0));
+    for hour in 1..5 {
+        assert_eq!(lease(&mut pool, 1, hour * 3600), Decision::Use { slot });
+        pool.release(slot, at(hour * 3600));
+    }
+    let seldom = restore(&mut pool, 2, 4 * 3600 + 1);
+    pool.release(seldom, at(4 * 3600 + 2));
+    // Called a moment ago, but not to be called for an hour.
+    let Decision::Restore { slot: third, evict } = lease(&mut pool, 3, 4 * 3600 + 10) else { panic!() };
+    assert_eq!(evict, Some(slot));
+    pool.restored(third);
+    pool.release(third, at(4 * 3600 + 11));
+    assert!(pool.due(at(4 * 3600 + 3000)).is_empty());
+    let due = pool.next_due().unwrap();
+    assert!(due > at(5 * 3600 - 60) && due < at(5 * 3600), "{due:?}");
+    assert_eq!(pool.due(due), [worker(1)]);
+    let Prewarm::Restore { slot: spare, evict } = pool.prewarm(&worker(1), &version(1, 0), due) else {
+        panic!()
+    };
+    assert_eq!(evict, Some(seldom), "the longer unused of two called once");
+    pool.restored(spare);
+    // Whoever is expected within moments is not dropped again.
+    let Decision::Restore { evict, .. } = lease(&mut pool, 4, 5 * 3600 - 1) else { panic!() };
+    assert_eq!(evict, Some(third));
+    assert_eq!(lease(&mut pool, 1, 5 * 3600), Decision::Spare { slot: spare });
+    pool.release(spare, at(5 * 3600));
+    assert!(pool.due(at(5 * 3600 + 1)).is_empty(), "it is there");
+}
+
+#[test]
+fn who_may_go_elsewhere_is_refused_where_that_is_cheaper() {
+    let mut pool = Pool::new(limits(1, 4));
+    let ask = |pool: &mut Pool, number: u8, elsewhere: Option<Price>, seconds: u64| {
+        pool.lease(&worker(number), &version(number, 0), elsewhere, at(seconds))
+    };
+    let refused = |decision: Decision| match decision {
+        Decision::Refuse(Refusal::NotWarm(price)) => price,
+        other => panic!("{other:?}"),
+    };
+    let free = Some(Price::NOTHING);
+    let Decision::Restore { slot, .. } = ask(&mut pool, 1, free, 0) else { panic!("there is room") };
+    assert_eq!(refused(ask(&mut pool, 2, free, 1)), Price::MOST, "the only one is busy");
+    assert_eq!(ask(&mut pool, 2, None, 1), Decision::Refuse(Refusal::AtCapacity));
+    assert_eq!(ask(&mut pool, 1, free, 2), Decision::Wait { slot }, "it is warm here");
+    pool.restored(slot);
+    pool.release(slot, at(3));
+    pool.release(slot, at(3));
+    let price = refused(ask(&mut pool, 3, free, 4));
+    assert!(price > Price::NOTHING && price < Price::MOST);
+    assert_eq!(refused(ask(&mut pool, 3, Some(Price(price.0 - 1)), 4)), price);
+    assert!(matches!(ask(&mut pool, 3, Some(price), 4), Decision::Restore { .. }), "no dearer than there");
 }
