@@ -88,6 +88,8 @@ pub struct History {
     unclaimed: u32,
     /// Hosts that a new membership gave it, until it has answered there.
     moved: Vec<HostIndex>,
+    /// Where it lives although that is not its first home, see [`crate::placement::choose`].
+    other_home: Option<HostIndex>,
     deployment: Option<u64>,
     seen: bool,
 }
@@ -128,6 +130,11 @@ impl History {
         self.warm.iter().map(|place| place.host)
     }
 
+    /// The home that answered last, if that was not the first one.
+    pub fn other_home(&self) -> Option<HostIndex> {
+        self.other_home
+    }
+
     /// Takes an answer in; the cause when its start was cold.
     pub fn answered(&mut self, answer: &Answer) -> Option<Cause> {
         if answer.start == StartKind::Waited {
@@ -140,6 +147,7 @@ impl History {
             self.unclaimed = self.unclaimed.saturating_sub(1);
         }
         self.seen = true;
+        self.other_home = (answer.reason == Reason::OtherHome).then_some(answer.host);
         if answer.deployment.is_some() {
             self.deployment = answer.deployment;
         }
@@ -214,12 +222,13 @@ impl History {
     /// A host said that it is not warm there any more.
     pub fn not_warm(&mut self, host: HostIndex) {
         self.warm.retain(|place| place.host != host);
+        self.other_home = self.other_home.filter(|other| *other != host);
     }
 
     /// A host died, and what was warm there with it.
     pub fn host_lost(&mut self, host: HostIndex) {
         let before = self.warm.len();
-        self.warm.retain(|place| place.host != host);
+        self.not_warm(host);
         if self.warm.len() < before {
             self.lost.push(host);
             self.unclaimed += 1;
@@ -243,6 +252,8 @@ impl History {
             .collect();
         self.lost = known(&self.lost);
         self.moved = known(&self.moved);
+        // Its homes are others now, and the first may have been made ready for it.
+        self.other_home = None;
         if !self.seen {
             return;
         }
@@ -386,6 +397,31 @@ mod tests {
         // A host that left takes what was warm there along.
         same.membership_changed(|_| None, &[HostIndex::new(0)], &[HostIndex::new(0)]);
         assert_eq!(same.answered(&cold(0, Reason::Home)), Some(Cause::Moved));
+    }
+
+    #[test]
+    fn it_lives_at_another_home_until_that_refuses_or_homes_change() {
+        let lives_at_one = || {
+            let mut history = warm_at_home();
+            assert_eq!(history.other_home(), None);
+            history.answered(&at(1, StartKind::Warm, Reason::OtherHome));
+            assert_eq!(history.other_home(), Some(HostIndex::new(1)));
+            history
+        };
+        let mut refused = lives_at_one();
+        refused.not_warm(HostIndex::new(0));
+        assert_eq!(refused.other_home(), Some(HostIndex::new(1)));
+        refused.not_warm(HostIndex::new(1));
+        assert_eq!((refused.other_home(), refused.is_warm(HostIndex::new(1))), (None, false));
+        let mut died = lives_at_one();
+        died.host_lost(HostIndex::new(1));
+        assert_eq!(died.other_home(), None);
+        let mut moved = lives_at_one();
+        moved.membership_changed(Some, &[HostIndex::new(0)], &[HostIndex::new(0)]);
+        assert_eq!(moved.other_home(), None);
+        let mut back = lives_at_one();
+        back.answered(&at(0, StartKind::Warm, Reason::Home));
+        assert_eq!(back.other_home(), None);
     }
 
     #[test]

@@ -207,7 +207,8 @@ impl Fleet {
         let seen = Seen { roster, history: Some(&learned.history), now };
         let (bound, homes) = (roster.spreading.bound, roster.spreading.homes);
         let even = self.workers.share(&learned, roster);
-        let ask = Ask { even, homes, ..Ask::new(&plan.candidates, width, &[]) };
+        let other_home = learned.history.other_home();
+        let ask = Ask { even, homes, other_home, ..Ask::new(&plan.candidates, width, &[]) };
         let candidate = |&host: &HostIndex| ExplainedCandidate {
             host,
             standing: seen.standing(host),
@@ -239,6 +240,7 @@ impl Fleet {
         let ask = Ask {
             even,
             homes: roster.spreading.homes,
+            other_home: learned.history.other_home(),
             turn: worker.requests(),
             ..Ask::new(&visit.plan.candidates, width, tried)
         };

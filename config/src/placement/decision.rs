@@ -185,6 +185,8 @@ pub struct Ask<'a> {
     pub even: u16,
     /// At how many of them it may live while its width is 1, 1 or more.
     pub homes: u16,
+    /// Which of these it lives at, if not at the first, see [`crate::cold_start::History::other_home`].
+    pub other_home: Option<HostIndex>,
     /// The worker's requests in turn: who comes first among equals.
     pub turn: u64,
     /// Hosts it was sent to in vain.
@@ -194,7 +196,7 @@ pub struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// For a worker with one home.
     pub fn new(candidates: &'a [HostIndex], width: u16, tried: &'a [(HostIndex, Outcome)]) -> Self {
-        Self { candidates, width, even: 1, homes: 1, turn: 0, tried }
+        Self { candidates, width, even: 1, homes: 1, other_home: None, turn: 0, tried }
     }
 }
 
@@ -364,8 +366,8 @@ impl Leaning {
     }
 }
 
-/// For a worker of one host: a home where it is known to be warm, else the first, else the next
-/// that was not asked, else the cheapest of those that were. `None` where nothing of that can be
+/// For a worker of one host: the home where it lives, else the first, else the next that was not
+/// asked, else the cheapest of those that were. `None` where nothing of that can be
 /// had, or the home has too much.
 fn choose_home(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts, bound: &Bound) -> Option<Decision> {
     if ask.width > 1 || ask.homes < 2 {
@@ -383,7 +385,7 @@ fn choose_home(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts, bound: &Bound
         match outcome {
             None => {
                 others += 1;
-                if next.is_none_or(|(.., than)| hosts.is_warm(host) && !hosts.is_warm(than)) {
+                if next.is_none() || ask.other_home == Some(host) {
                     next = Some((rank, position, host));
                 }
             }
@@ -682,17 +684,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_home_where_it_is_warm_comes_first() {
-        let mut fleet = fleet(&[Eligible; 4]);
-        fleet.hosts[1].warm = true;
-        assert_eq!(at_home(&fleet, &[]), (1, Reason::OtherHome, Some(Price::NOTHING)));
-        assert_eq!(at_home(&fleet, &[(1, Outcome::NotWarm(Price(3)))]).0, 0);
-        fleet.hosts[0].warm = true;
-        assert_eq!(at_home(&fleet, &[]).0, 0);
-        fleet.hosts[2].warm = true;
-        fleet.hosts[0].warm = false;
-        fleet.hosts[1].warm = false;
-        assert_eq!(at_home(&fleet, &[]).0, 0, "two homes, not three");
+    fn the_home_where_it_lives_comes_first() {
+        let fleet = fleet(&[Eligible; 4]);
+        let candidates: Vec<HostIndex> = (0..4).map(HostIndex::new).collect();
+        let chosen = |lives: usize, tried: &[(HostIndex, Outcome)]| {
+            let ask =
+                Ask { homes: 2, other_home: Some(HostIndex::new(lives)), ..Ask::new(&candidates, 1, tried) };
+            let decision = choose(ask, &fleet, &Bound::default()).unwrap();
+            (decision.position, decision.reason, decision.elsewhere)
+        };
+        assert_eq!(chosen(1, &[]), (1, Reason::OtherHome, Some(Price::NOTHING)));
+        assert_eq!(chosen(1, &[(HostIndex::new(1), Outcome::NotWarm(Price(3)))]).0, 0);
+        assert_eq!(chosen(0, &[]).0, 0);
+        assert_eq!(chosen(2, &[]).0, 0, "two homes, not three");
     }
 
     #[test]

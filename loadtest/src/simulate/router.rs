@@ -120,7 +120,9 @@ impl Router {
             now,
         };
         let homes = if ours { spreading.homes } else { 1 };
-        let ask = Ask { even, homes, turn: learned.requests, ..Ask::new(candidates, width, tried) };
+        let other_home = learned.history.other_home();
+        let turn = learned.requests;
+        let ask = Ask { even, homes, other_home, turn, ..Ask::new(candidates, width, tried) };
         let decision = match policy {
             PolicyName::Random => placement::random(ask, &seen, draw)?,
             PolicyName::P2c => placement::least_of_two(ask, &seen, draw)?,
