@@ -172,6 +172,8 @@ impl History {
             let together = answer.busy || answer.now.saturating_sub(place.last) < TOGETHER;
             return match answer.host_says {
                 Some(Cause::ScaleOut) => Cause::ScaleOut,
+                // What came instead of a lost place; a warm answer of it was faster.
+                Some(Cause::First) if self.unclaimed > 0 && place.since > answer.placed => Cause::HostLost,
                 // The host did not have it a moment ago, and another answer was faster.
                 Some(Cause::First) if together => Cause::ScaleOut,
                 // It is another process than the one that had it, and nobody noticed.
@@ -379,6 +381,22 @@ mod tests {
         assert_eq!(history.answered(&cold(2, Reason::Refused)), Some(Cause::ScaleOut), "only one is its due");
         assert_eq!(history.answered(&cold(0, Reason::Home)), Some(Cause::HostLost));
         assert_eq!(history.answered(&cold(0, Reason::Home)), Some(Cause::Evicted));
+    }
+
+    #[test]
+    fn a_start_that_is_overtaken_is_still_that_of_a_lost_host() {
+        let mut history = warm_at_home();
+        history.host_lost(HostIndex::new(0));
+        let sent = Duration::from_secs(10);
+        let answered = |start, seconds| Answer {
+            host_says: (start == StartKind::Cold).then_some(Cause::First),
+            placed: sent,
+            now: sent + Duration::from_secs(seconds),
+            ..at(1, start, Reason::HomeDown)
+        };
+        assert_eq!(history.answered(&answered(StartKind::Warm, 1)), None);
+        assert_eq!(history.answered(&answered(StartKind::Cold, 2)), Some(Cause::HostLost));
+        assert_eq!(history.answered(&answered(StartKind::Cold, 3)), Some(Cause::ScaleOut), "only one is");
     }
 
     #[test]
