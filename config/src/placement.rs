@@ -17,6 +17,7 @@ mod baseline;
 mod course;
 mod decision;
 mod heirs;
+mod homes;
 mod membership;
 mod plan;
 mod ramp;

@@ -8,18 +8,10 @@
 //!                                                        the width has to grow
 //! ```
 //!
-//! A worker of one host may still live at any of its first few, its *homes*: while all of them
-//! are full it is restored where that costs least. No router knows what is warm at a host that
-//! another router sends to, so it asks: a home that would have to drop something refuses unless
-//! the worker is warm there, and says its price.
-//!
-//! ```text
-//! home 1 ── "not warm, price 7" ──▶ home 2, told 7 ── warm, or cheaper ──▶ answers
-//!    ▲                                   └── "not warm, price 9" ──┐
-//!    └──────────────── told nothing: makes room ◀──────────────────┘
-//! ```
+//! A worker of one host has several *homes*, see [`super::homes`].
 
 use super::HostIndex;
+use super::homes::choose_home;
 use crate::host_policy::Price;
 
 /// What a router knows of a host right now.
@@ -253,14 +245,14 @@ impl Bound {
         fair.max(u64::from(hosts.soft_limit(host))).max(1)
     }
 
-    fn has_room(&self, host: HostIndex, hosts: &impl Hosts) -> bool {
+    pub(super) fn has_room(&self, host: HostIndex, hosts: &impl Hosts) -> bool {
         let in_flight = hosts.in_flight(host);
         // The mean is only asked for where the soft limit does not decide.
         in_flight < hosts.soft_limit(host) || u64::from(in_flight) < self.of(host, hosts)
     }
 }
 
-/// Takes a home, see above; of a worker that is spread the best host within the width. Else the
+/// Takes a home, see [`super::homes`]; of a worker that is spread the best host within the width. Else the
 /// next one beyond it that is eligible and has room, else any eligible one, else one that is
 /// settling or ejected, else one that is being emptied. When no such host is left, health is
 /// ignored: a wrong guess about health must not turn away a request that some host could have
@@ -333,86 +325,6 @@ pub fn choose(ask: Ask<'_>, hosts: &impl Hosts, bound: &Bound) -> Result<Decisio
     choose_ineligible(&ask, home, hosts)
 }
 
-/// Whether a home is the first one, which is preferred: a worker that keeps changing between its
-/// homes is known well at none of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leaning {
-    First,
-    Other,
-}
-
-impl Leaning {
-    /// Room at the first home may cost so many times what it costs at another.
-    const PREFERENCE: u32 = 2;
-
-    fn of(rank: usize) -> Self {
-        if rank == 0 { Self::First } else { Self::Other }
-    }
-
-    /// A home's price, made comparable with that of others.
-    fn felt(self, price: Price) -> Price {
-        match self {
-            Self::First => price,
-            Self::Other => Price(price.0.saturating_mul(Self::PREFERENCE)),
-        }
-    }
-
-    /// What a home is told of a price that others are felt to have.
-    fn told(self, felt: Price) -> Price {
-        match self {
-            Self::First => felt,
-            Self::Other => Price(felt.0 / Self::PREFERENCE),
-        }
-    }
-}
-
-/// For a worker of one host: the home where it lives, else the first, else the next that was not
-/// asked, else the cheapest of those that were. `None` where nothing of that can be
-/// had, or the home has too much.
-fn choose_home(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts, bound: &Bound) -> Option<Decision> {
-    if ask.width > 1 || ask.homes < 2 {
-        return None;
-    }
-    if !ask.tried.is_empty() && !ask.tried.iter().any(|(_, outcome)| matches!(outcome, Outcome::NotWarm(_))) {
-        return None;
-    }
-    let eligible = ask.candidates.iter().copied().enumerate();
-    let eligible = eligible.filter(|&(_, host)| hosts.standing(host) == Standing::Eligible);
-    let (mut next, mut others) = (None::<(usize, usize, HostIndex)>, 0);
-    let mut cheapest = None::<(usize, HostIndex, Price)>;
-    for (rank, (position, host)) in eligible.take(usize::from(ask.homes)).enumerate() {
-        let outcome = ask.tried.iter().find(|&&(tried, _)| tried == host).map(|(_, outcome)| *outcome);
-        match outcome {
-            None => {
-                others += 1;
-                if next.is_none() || ask.other_home == Some(host) {
-                    next = Some((rank, position, host));
-                }
-            }
-            Some(Outcome::NotWarm(price)) => {
-                let price = Leaning::of(rank).felt(price);
-                if cheapest.is_none_or(|(.., least)| price < least) {
-                    cheapest = Some((position, host, price));
-                }
-            }
-            Some(_) => {}
-        }
-    }
-    let (position, host, elsewhere) = match (next, cheapest) {
-        (Some((rank, position, host)), _) if bound.has_room(host, hosts) => {
-            let offer = cheapest.map(|(.., price)| Leaning::of(rank).told(price));
-            (position, host, offer.or((others > 1).then_some(Price::NOTHING)))
-        }
-        (_, Some((position, host, _))) => (position, host, None),
-        _ => return None,
-    };
-    let reason = match position {
-        0 => Reason::Home,
-        _ => reason(ask, home, hosts).unwrap_or(Reason::OtherHome),
-    };
-    Some(Decision { host, reason, position, needs: None, elsewhere })
-}
-
 /// What speaks for a host within the width.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
@@ -435,7 +347,7 @@ impl Claim {
 }
 
 /// Why a host other than the home is taken, if it is for something that happened.
-fn reason(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts) -> Option<Reason> {
+pub(super) fn reason(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts) -> Option<Reason> {
     tried_reason(ask).or(match hosts.standing(home) {
         Standing::Eligible => None,
         Standing::Settling => Some(Reason::HomeSettling),
@@ -487,228 +399,4 @@ fn choose_ineligible(ask: &Ask<'_>, home: HostIndex, hosts: &impl Hosts) -> Resu
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::Standing::{Absent, Down, Draining, Ejected, Eligible, Settling};
-    use super::*;
-
-    /// Hosts 0, 1, 2, … in the order of the candidates.
-    #[derive(Debug, Clone)]
-    pub(in super::super) struct Fleet {
-        pub(in super::super) hosts: Vec<Host>,
-        pub(in super::super) soft_limit: u32,
-    }
-
-    #[derive(Debug, Clone, Copy)]
-    pub(in super::super) struct Host {
-        pub(in super::super) standing: Standing,
-        pub(in super::super) in_flight: u32,
-        pub(in super::super) weight: u32,
-        pub(in super::super) warm: bool,
-    }
-
-    impl Hosts for Fleet {
-        fn standing(&self, host: HostIndex) -> Standing {
-            self.hosts[host.get()].standing
-        }
-        fn in_flight(&self, host: HostIndex) -> u32 {
-            self.hosts[host.get()].in_flight
-        }
-        fn soft_limit(&self, _: HostIndex) -> u32 {
-            self.soft_limit
-        }
-        fn weight(&self, host: HostIndex) -> u32 {
-            self.hosts[host.get()].weight
-        }
-        fn is_warm(&self, host: HostIndex) -> bool {
-            self.hosts[host.get()].warm
-        }
-        fn total(&self) -> Total {
-            let eligible = self.hosts.iter().filter(|host| host.standing == Eligible);
-            eligible.fold(Total::default(), |sum, host| Total {
-                in_flight: sum.in_flight + u64::from(host.in_flight),
-                weight: sum.weight + u64::from(host.weight),
-            })
-        }
-    }
-
-    pub(in super::super) fn fleet(standings: &[Standing]) -> Fleet {
-        let host = |&standing: &Standing| Host { standing, in_flight: 0, weight: 1, warm: false };
-        Fleet { hosts: standings.iter().map(host).collect(), soft_limit: 10 }
-    }
-
-    fn loaded(in_flight: &[u32]) -> Fleet {
-        let mut fleet = fleet(&vec![Eligible; in_flight.len()]);
-        for (host, &load) in fleet.hosts.iter_mut().zip(in_flight) {
-            host.in_flight = load;
-        }
-        fleet
-    }
-
-    fn choice(fleet: &Fleet, width: u16, tried: &[(usize, Outcome)]) -> Result<Decision, NoHost> {
-        let candidates: Vec<HostIndex> = (0..fleet.hosts.len()).map(HostIndex::new).collect();
-        let tried: Vec<_> = tried.iter().map(|&(host, outcome)| (HostIndex::new(host), outcome)).collect();
-        choose(Ask::new(&candidates, width, &tried), fleet, &Bound::default())
-    }
-
-    fn chosen(standings: &[Standing], tried: &[(usize, Outcome)]) -> Result<(usize, Reason), NoHost> {
-        choice(&fleet(standings), 1, tried).map(|decision| (decision.position, decision.reason))
-    }
-
-    #[test]
-    fn the_home_comes_first_and_each_detour_says_why() {
-        assert_eq!(chosen(&[Eligible, Eligible], &[]), Ok((0, Reason::Home)));
-        for (standing, reason) in [
-            (Down, Reason::HomeDown),
-            (Absent, Reason::HomeAbsent),
-            (Settling, Reason::HomeSettling),
-            (Ejected, Reason::HomeEjected),
-            (Draining, Reason::HomeDraining),
-        ] {
-            assert_eq!(chosen(&[standing, Eligible], &[]), Ok((1, reason)));
-        }
-        assert_eq!(chosen(&[Eligible, Eligible], &[(0, Outcome::Refused)]), Ok((1, Reason::Refused)));
-        assert_eq!(chosen(&[Eligible, Eligible], &[(0, Outcome::Leaving)]), Ok((1, Reason::Leaving)));
-        assert_eq!(chosen(&[Down, Down, Eligible], &[(0, Outcome::Failed)]), Ok((2, Reason::Failed)));
-    }
-
-    #[test]
-    fn a_host_that_ought_to_rest_waits_while_another_can_answer() {
-        assert_eq!(chosen(&[Settling, Down], &[]), Ok((0, Reason::Home)));
-        assert_eq!(chosen(&[Down, Settling], &[]), Ok((1, Reason::HomeDown)));
-        assert_eq!(chosen(&[Draining, Ejected, Settling], &[]), Ok((2, Reason::HomeDraining)));
-        assert_eq!(chosen(&[Draining, Ejected, Down], &[]), Ok((1, Reason::HomeDraining)));
-        assert_eq!(chosen(&[Draining, Down], &[]), Ok((0, Reason::Home)));
-        assert_eq!(chosen(&[Settling, Eligible], &[(1, Outcome::Failed)]), Ok((0, Reason::Home)));
-    }
-
-    #[test]
-    fn health_is_ignored_rather_than_turning_a_request_away() {
-        assert_eq!(chosen(&[Down, Down], &[]), Ok((0, Reason::LastResort)));
-        assert_eq!(chosen(&[Eligible, Down], &[(0, Outcome::Failed)]), Ok((1, Reason::LastResort)));
-    }
-
-    #[test]
-    fn no_host_is_tried_twice() {
-        let tried = [(0, Outcome::Refused), (1, Outcome::Failed)];
-        assert_eq!(chosen(&[Eligible, Eligible], &tried), Err(NoHost::Refused { tried: 2, refused: 1 }));
-        assert_eq!(chosen(&[Absent, Absent], &[]), Err(NoHost::NoneRunning(2)));
-        assert_eq!(chosen(&[], &[]), Err(NoHost::Empty));
-    }
-
-    #[test]
-    fn within_the_width_warm_comes_first_then_the_least_loaded() {
-        let mut fleet = loaded(&[5, 3, 0, 0]);
-        let taken = |fleet: &Fleet, width| {
-            choice(fleet, width, &[]).map(|decision| (decision.position, decision.reason)).unwrap()
-        };
-        assert_eq!(taken(&fleet, 1), (0, Reason::Home));
-        assert_eq!(taken(&fleet, 2), (1, Reason::Spread));
-        assert_eq!(taken(&fleet, 3), (2, Reason::Spread));
-        fleet.hosts[0].warm = true;
-        assert_eq!(taken(&fleet, 3), (0, Reason::Home), "warm outweighs load below the bound");
-        fleet.hosts[1].warm = true;
-        assert_eq!(taken(&fleet, 3), (1, Reason::Spread));
-        fleet.hosts[0].weight = 2;
-        assert_eq!(taken(&fleet, 3), (0, Reason::Home), "5 of weight 2 are less than 3");
-    }
-
-    #[test]
-    fn a_host_that_is_down_gives_its_place_within_the_width_to_the_next() {
-        let mut fleet = loaded(&[0, 9, 1, 0]);
-        fleet.hosts[0].standing = Down;
-        let decision = choice(&fleet, 2, &[]).unwrap();
-        assert_eq!((decision.position, decision.reason, decision.needs), (2, Reason::HomeDown, None));
-    }
-
-    #[test]
-    fn refusals_within_the_width_ask_for_more_and_failures_do_not() {
-        let fleet = loaded(&[0, 0, 0, 0]);
-        let needs = |width, tried: &[_]| {
-            let decision = choice(&fleet, width, tried).unwrap();
-            (decision.position, decision.needs)
-        };
-        assert_eq!(needs(1, &[(0, Outcome::Refused)]), (1, Some(2)));
-        assert_eq!(needs(2, &[(0, Outcome::Refused)]), (1, None), "the other one of two is asked first");
-        assert_eq!(needs(2, &[(0, Outcome::Refused), (1, Outcome::Refused)]), (2, Some(3)));
-        assert_eq!(needs(1, &[(0, Outcome::Failed)]), (1, None));
-        assert_eq!(needs(1, &[(0, Outcome::Leaving)]), (1, None));
-    }
-
-    #[test]
-    fn a_host_over_its_bound_is_left_for_the_next_with_room() {
-        let over = loaded(&[11, 0, 0, 0]);
-        let decision = choice(&over, 1, &[]).unwrap();
-        assert_eq!((decision.position, decision.reason, decision.needs), (1, Reason::OverBound, Some(2)));
-        let light = loaded(&[9, 0, 0, 0]);
-        assert_eq!(choice(&light, 1, &[]).unwrap().reason, Reason::Home, "below the soft limit");
-        let busy = loaded(&[22, 20, 20, 20]);
-        assert_eq!(choice(&busy, 1, &[]).unwrap().reason, Reason::Home, "the others have as much");
-        let mut one_left = loaded(&[30, 2]);
-        one_left.hosts[1].standing = Down;
-        assert_eq!(choice(&one_left, 1, &[]).unwrap().reason, Reason::Home, "nobody else has room");
-    }
-
-    #[test]
-    fn the_bound_grows_with_a_hosts_weight() {
-        let mut fleet = loaded(&[40, 10, 10]);
-        fleet.soft_limit = 1;
-        fleet.hosts[0].weight = 4;
-        // 60 in flight over weight 6: a fair 40 for weight 4, times 1.25.
-        assert_eq!(Bound::default().of(HostIndex::new(0), &fleet), 50);
-        assert_eq!(Bound::default().of(HostIndex::new(1), &fleet), 13);
-    }
-
-    /// A worker of one host that may live at two.
-    fn at_home(fleet: &Fleet, tried: &[(usize, Outcome)]) -> (usize, Reason, Option<Price>) {
-        let candidates: Vec<HostIndex> = (0..fleet.hosts.len()).map(HostIndex::new).collect();
-        let tried: Vec<_> = tried.iter().map(|&(host, outcome)| (HostIndex::new(host), outcome)).collect();
-        let ask = Ask { homes: 2, ..Ask::new(&candidates, 1, &tried) };
-        let decision = choose(ask, fleet, &Bound::default()).unwrap();
-        assert_eq!(decision.needs.is_some(), matches!(decision.reason, Reason::Refused | Reason::OverBound));
-        (decision.position, decision.reason, decision.elsewhere)
-    }
-
-    #[test]
-    fn homes_are_asked_in_turn_and_the_cheapest_makes_room() {
-        let fleet = fleet(&[Eligible; 4]);
-        let not_warm = |price| Outcome::NotWarm(Price(price));
-        assert_eq!(at_home(&fleet, &[]), (0, Reason::Home, Some(Price::NOTHING)));
-        assert_eq!(at_home(&fleet, &[(0, not_warm(7))]), (1, Reason::OtherHome, Some(Price(3))));
-        let asked = |first, second| at_home(&fleet, &[(0, not_warm(first)), (1, not_warm(second))]);
-        assert_eq!(asked(7, 9), (0, Reason::Home, None));
-        assert_eq!(asked(9, 7), (0, Reason::Home, None), "not so much cheaper");
-        assert_eq!(asked(9, 4), (1, Reason::OtherHome, None));
-        // The second has no room at all: the first has to make some.
-        let full = [(0, not_warm(7)), (1, Outcome::Refused)];
-        assert_eq!(at_home(&fleet, &full).0, 0);
-    }
-
-    #[test]
-    fn the_home_where_it_lives_comes_first() {
-        let fleet = fleet(&[Eligible; 4]);
-        let candidates: Vec<HostIndex> = (0..4).map(HostIndex::new).collect();
-        let chosen = |lives: usize, tried: &[(HostIndex, Outcome)]| {
-            let ask =
-                Ask { homes: 2, other_home: Some(HostIndex::new(lives)), ..Ask::new(&candidates, 1, tried) };
-            let decision = choose(ask, &fleet, &Bound::default()).unwrap();
-            (decision.position, decision.reason, decision.elsewhere)
-        };
-        assert_eq!(chosen(1, &[]), (1, Reason::OtherHome, Some(Price::NOTHING)));
-        assert_eq!(chosen(1, &[(HostIndex::new(1), Outcome::NotWarm(Price(3)))]).0, 0);
-        assert_eq!(chosen(0, &[]).0, 0);
-        assert_eq!(chosen(2, &[]).0, 0, "two homes, not three");
-    }
-
-    #[test]
-    fn homes_are_among_those_that_are_eligible_and_have_room() {
-        let mut fleet = fleet(&[Down, Eligible, Eligible, Eligible]);
-        assert_eq!(at_home(&fleet, &[]), (1, Reason::HomeDown, Some(Price::NOTHING)));
-        assert_eq!(at_home(&fleet, &[(1, Outcome::NotWarm(Price(3)))]).0, 2);
-        fleet.hosts[0].standing = Eligible;
-        fleet.hosts[0].in_flight = 1000;
-        assert_eq!(at_home(&fleet, &[]), (1, Reason::OverBound, None), "that is a matter of width");
-        fleet.hosts.truncate(1);
-        fleet.hosts[0].in_flight = 0;
-        assert_eq!(at_home(&fleet, &[]), (0, Reason::Home, None), "nobody else to ask");
-    }
-}
+pub(super) mod tests;
