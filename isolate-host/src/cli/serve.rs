@@ -61,7 +61,7 @@ pub(super) struct Serve {
     /// Whoever shows a certificate signed by one of these needs no fleet key, and there need be none
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_client_ca: Option<PathBuf>,
-    /// The most isolates kept at once; the longest idle one makes room for the next
+    /// The most isolates kept at once; the idle one that is worth least makes room for the next
     #[arg(long, value_name = "N", default_value = "128")]
     max_isolates: NonZeroU32,
     /// The most requests in one isolate at once
